@@ -1,0 +1,3 @@
+"""Distributed streaming training for machine-learned particle flow."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,189 @@
+"""The one recipe of a run: frozen sections, checked at the door, overridden by dotted paths.
+
+Inside, a function takes the section it needs, never the whole recipe.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mlpf_stream.errors import ConfigError
+
+
+class Section(BaseModel):
+    """A part of the recipe: immutable, and a misspelt key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RunConfig(Section):
+    """Where a run writes and how it is seeded."""
+
+    dir: str = Field("runs/default", description="folder that the run writes")
+    seed: int = Field(1, ge=0, description="seed of the weights and of the event order")
+
+
+class DataConfig(Section):
+    """What a run reads."""
+
+    url: str = Field(description="dataset prefix that 'mlpf convert' wrote")
+
+
+class StreamConfig(Section):
+    """How events become batches."""
+
+    engine: Literal["direct"] = Field("direct", description="who reads: threads in the rank itself")
+    layout: Literal["packed"] = Field("packed", description="packed rows, no padding inside")
+    row_budget: int = Field(4096, ge=64, description="rows T of one micro-batch")
+    micro_batches: int = Field(1, ge=1, description="micro-batches G of one global step")
+    window_mb: float = Field(32.0, gt=0, description="packs read together [MB]")
+    read_ahead: int = Field(2, ge=0, description="windows read ahead by a thread")
+
+
+class LshGnnConfig(Section):
+    """The LSH graph network: learned blocks in an event, a learned graph in a block."""
+
+    kind: Literal["lsh_gnn"] = "lsh_gnn"
+    width: int = Field(128, ge=8, description="embedding width D")
+    layers: int = Field(4, ge=1, description="graph layers L")
+    heads: int = Field(4, ge=1, description="heads per layer; divides width")
+    expansion: int = Field(4, ge=1, description="hidden width of the feed-forward part, in D")
+    block: int = Field(64, ge=2, description="largest number of elements in a block")
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> "LshGnnConfig":
+        if self.width % self.heads:
+            msg = f"width {self.width} is not a multiple of heads {self.heads}"
+            raise ValueError(msg)
+        return self
+
+
+class MlpConfig(Section):
+    """The per-element network: sees each element alone; the floor that a graph must beat."""
+
+    kind: Literal["mlp"] = "mlp"
+    width: int = Field(128, ge=8, description="embedding width D")
+    layers: int = Field(6, ge=1, description="residual layers L")
+    expansion: int = Field(4, ge=1, description="hidden width of a layer, in D")
+    block: int = Field(64, ge=2, description="unused by the network; the layout needs it")
+
+
+ModelConfig = Annotated[LshGnnConfig | MlpConfig, Field(discriminator="kind")]
+
+
+class LossConfig(Section):
+    """Weights of the training objective."""
+
+    focal_gamma: float = Field(2.0, ge=0, description="focusing exponent of the class loss")
+    huber_delta: float = Field(0.3, gt=0, description="where Huber turns linear, in target units")
+    classification: float = Field(1.0, ge=0, description="weight of the class loss")
+    charge: float = Field(0.2, ge=0, description="weight of the charge loss")
+    regression: float = Field(1.0, ge=0, description="weight of the momentum loss")
+
+
+class TrainConfig(Section):
+    """The optimisation."""
+
+    steps: int = Field(1000, ge=1, description="global steps")
+    learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle schedule")
+    warmup_fraction: float = Field(0.1, gt=0, lt=1, description="rising part of the one-cycle")
+    weight_decay: float = Field(0.01, ge=0, description="AdamW decay of matrices")
+    clip_norm: float = Field(1.0, gt=0, description="largest gradient norm")
+    checkpoint_every: int = Field(100, ge=1, description="steps between checkpoints")
+    keep_checkpoints: int = Field(2, ge=1, description="newest checkpoints that stay")
+    valid_every: int = Field(200, ge=1, description="steps between validations")
+    valid_events: int = Field(2000, ge=1, description="at most so many events per validation")
+    log_every: int = Field(1, ge=1, description="steps between lines of metrics.jsonl")
+    threads: int = Field(0, ge=0, description="CPU threads of torch; 0: all cores")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where tensors live")
+
+
+class PhysicsConfig(Section):
+    """How candidates are judged."""
+
+    jet_radius: float = Field(0.7, gt=0, description="R of the generalised-kt e+e- algorithm [rad]")
+    jet_power: float = Field(-1.0, description="p of the generalised-kt e+e- algorithm")
+    jet_min_pt: float = Field(5.0, ge=0, description="smallest jet pt [GeV]")
+    match_radius: float = Field(0.1, gt=0, description="largest Delta R of a matched jet")
+    max_abs_eta: float = Field(
+        3.0, gt=0, description="acceptance of all particles; beyond it lies the beam pipe"
+    )
+    bootstrap: int = Field(200, ge=10, description="resamplings of events for the errors")
+
+
+class Recipe(Section):
+    """Everything that defines a run."""
+
+    run: RunConfig = RunConfig()
+    data: DataConfig
+    stream: StreamConfig = StreamConfig()
+    model: ModelConfig = LshGnnConfig()
+    loss: LossConfig = LossConfig()
+    train: TrainConfig = TrainConfig()
+    physics: PhysicsConfig = PhysicsConfig()
+
+
+def load_recipe(path: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a YAML recipe and apply dotted overrides such as `train.steps=200`.
+
+    Raises:
+        ConfigError: the file is missing or not YAML, a key is unknown, or a value out of range.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        tree = yaml.safe_load(text)
+    except OSError as error:
+        msg = f"expected a recipe file, found none at {path!r} ({error.strerror}); see recipes/"
+        raise ConfigError(msg) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"expected YAML in {path!r}: {error}") from error
+    if not isinstance(tree, dict):
+        found = type(tree).__name__
+        raise ConfigError(f"expected sections such as 'train:' in {path!r}, found {found}")
+    for override in overrides:
+        _apply(tree, override)
+    try:
+        return Recipe.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, path)) from error
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """Return the recipe as YAML with every value spelt out."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+
+
+def recipe_schema() -> str:
+    """Return the JSON schema of a recipe."""
+    return json.dumps(Recipe.model_json_schema(), indent=2, sort_keys=True)
+
+
+def _apply(tree: dict[str, object], override: str) -> None:
+    """Set one dotted path in the raw tree."""
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise ConfigError(f"expected an override like train.steps=200, found {override!r}")
+    *parents, leaf = path.split(".")
+    node = tree
+    for name in parents:
+        child = node.setdefault(name, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"override {override!r}: {name!r} is a value, not a section")
+        node = child
+    node[leaf] = yaml.safe_load(text) if text else ""
+
+
+def _explain(error: ValidationError, path: str) -> str:
+    """Turn pydantic's report into one line per wrong key."""
+    lines = [f"recipe {path!r} is not valid:"]
+    for item in error.errors():
+        tags = {"lsh_gnn", "mlp"}
+        where = ".".join(str(part) for part in item["loc"] if part not in tags)
+        what = "no such key" if item["type"] == "extra_forbidden" else item["msg"]
+        lines.append(f"  {where}: {what}, found {item['input']!r}")
+    lines.append("'mlpf schema' lists every key with its unit and default")
+    return "\n".join(lines)

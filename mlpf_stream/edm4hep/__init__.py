@@ -1,0 +1,1 @@
+"""EDM4HEP files to events: reader and writer by leaf name, elements, truth, candidates."""

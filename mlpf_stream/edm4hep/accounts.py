@@ -1,0 +1,160 @@
+"""The books of the truth: what became of every particle and every GeV, checked per event.
+
+Shape letters: E events, N MC rows, V visible particles, R cluster rows, K pairs. Units: GeV.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from mlpf_stream.edm4hep.assignment import Hosts, Pairs
+from mlpf_stream.edm4hep.collections import Collections
+from mlpf_stream.edm4hep.leaves import CLUSTERS, TRACKS
+from mlpf_stream.edm4hep.links import Deposits
+from mlpf_stream.edm4hep.record import Record
+from mlpf_stream.edm4hep.relations import event_of
+from mlpf_stream.errors import EventError
+from mlpf_stream.event import F64, I64, Bool
+
+SHARED: Final = 0.1
+"""A cluster is shared if two particles each gave at least this part of its linked energy."""
+TOLERANCE: Final = 1e-6
+"""Largest relative imbalance of the accounts of an event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vision:
+    """Visible particles as MC rows, their hosts, and four-vectors after merging, shape (V, 4)."""
+
+    visible_V: I64
+    hosts: Hosts
+    vector_V4: F64
+
+    @property
+    def hosted_V(self) -> Bool:
+        """Which visible particles are targets."""
+        hosted_V: Bool = (self.hosts.track_V >= 0) | (self.hosts.cluster_V >= 0)
+        return hosted_V
+
+    @property
+    def merged_V(self) -> Bool:
+        """Which visible particles were added to another one."""
+        merged_V: Bool = self.hosts.into_V >= 0
+        return merged_V
+
+    @property
+    def dropped_V(self) -> Bool:
+        """Which visible particles are neither."""
+        dropped_V: Bool = ~(self.hosted_V | self.merged_V)
+        return dropped_V
+
+
+@dataclass(frozen=True, slots=True)
+class TruthCounts:
+    """What became of the truth of each event, all (E,); `dropped_energy` in GeV."""
+
+    targets: I64
+    merged: I64
+    dropped: I64
+    dropped_energy: F64
+    unlinked_tracks: I64
+    unlinked_clusters: I64
+    clusters_shared: I64
+    clusters_without_target: I64
+
+
+def check_accounts(
+    collections: Collections, record: Record, seen: Vision, deposits: Deposits
+) -> None:
+    """Check that no energy got lost or was counted twice, in clusters and in particles.
+
+    Cluster energy = deposits of targets + of merged + of dropped + of invisible particles and
+    of nobody + unlinked. Energy of visible particles = energy of targets + dropped energy.
+
+    Raises:
+        EventError: an account of an event does not balance.
+    """
+    event_V = record.event_N[seen.visible_V]
+    energy_V = record.vector_N4[seen.visible_V, 3]
+    events = collections.events
+    before_E = _per_event(event_V, energy_V, events)
+    kept_V = np.where(seen.hosted_V, seen.vector_V4[:, 3], 0.0)
+    after_E = _per_event(event_V, kept_V + np.where(seen.dropped_V, energy_V, 0.0), events)
+    _balance(collections, ("visible particles", before_E, after_E), record.finite_E)
+
+    event_R = event_of(collections[f"{CLUSTERS}.energy"])
+    total_E = _per_event(event_R, deposits.total_R, events)
+    booked_E = _booked_energy(record, seen, deposits, events)
+    booked_E += _per_event(event_R, deposits.unlinked_R, events)
+    _balance(collections, ("clusters", total_E, booked_E), record.finite_E)
+
+
+def count_truth(
+    collections: Collections, record: Record, seen: Vision, links: tuple[Deposits, Pairs, Bool]
+) -> TruthCounts:
+    """Count targets, merged and dropped particles, shared and unlinked elements of each event.
+
+    `links` are the deposits of MC rows, those of owners, and which tracks are linked.
+    """
+    deposits, clusters, linked_R = links
+    events = collections.events
+    event_V = record.event_N[seen.visible_V]
+    event_R = event_of(collections[f"{CLUSTERS}.energy"])
+    rows = len(event_R)
+    energy_R = np.bincount(deposits.cluster_K, weights=deposits.energy_K, minlength=rows)
+    large_K = clusters.value_K >= SHARED * energy_R[clusters.element_K]
+    sharing_R = np.bincount(clusters.element_K[large_K], minlength=rows)
+    hosting_R = np.zeros(rows, np.bool_)
+    hosting_R[seen.hosts.cluster_V[seen.hosts.cluster_V >= 0]] = True
+    bare_R = np.bincount(deposits.cluster_K, minlength=rows) == 0
+    dropped_V = np.where(seen.dropped_V, record.vector_N4[seen.visible_V, 3], 0.0)
+    return TruthCounts(
+        targets=_count(event_V, seen.hosted_V, events),
+        merged=_count(event_V, seen.merged_V, events),
+        dropped=_count(event_V, seen.dropped_V, events),
+        dropped_energy=_per_event(event_V, dropped_V, events),
+        unlinked_tracks=_count(event_of(collections[f"{TRACKS}.chi2"]), ~linked_R, events),
+        unlinked_clusters=_count(event_R, bare_R, events),
+        clusters_shared=_count(event_R, sharing_R >= 2, events),
+        clusters_without_target=_count(event_R, ~hosting_R, events),
+    )
+
+
+def _booked_energy(record: Record, seen: Vision, deposits: Deposits, events: int) -> F64:
+    """Return the deposits of each event, added up by what became of the particle that left them."""
+    fate_N = np.zeros(len(record.event_N), np.int64)
+    for fate, marked_V in enumerate((seen.hosted_V, seen.merged_V, seen.dropped_V), start=1):
+        fate_N[seen.visible_V[marked_V]] = fate
+    owner_K = record.owner_N[deposits.particle_K]
+    fate_K = np.where(owner_K >= 0, fate_N[owner_K], 0)
+    event_K = record.event_N[deposits.particle_K]
+    booked_E = np.zeros(events)
+    for fate in range(4):
+        here_K = fate_K == fate
+        booked_E += _per_event(event_K[here_K], deposits.energy_K[here_K], events)
+    return booked_E
+
+
+def _balance(collections: Collections, account: tuple[str, F64, F64], finite_E: Bool) -> None:
+    """Raise where the two sides of an account differ in an event with finite numbers."""
+    what, total_E, booked_E = account
+    off_E = np.abs(total_E - booked_E) > TOLERANCE * np.maximum(np.abs(total_E), TOLERANCE)
+    wrong = np.flatnonzero(off_E & finite_E)
+    if len(wrong):
+        event = int(wrong[0])
+        reason = (
+            f"energy of {what} is {total_E[event]:.9g} GeV but {booked_E[event]:.9g} GeV are "
+            "accounted for; this is a mistake in the truth definition, report it with the file"
+        )
+        raise EventError(collections.source, event, reason)
+
+
+def _per_event(event_K: I64, value_K: F64, events: int) -> F64:
+    """Add up values by event."""
+    return np.bincount(event_K, weights=value_K, minlength=events).astype(np.float64)
+
+
+def _count(event_K: I64, marked_K: Bool, events: int) -> I64:
+    """Count marked rows by event."""
+    return np.bincount(event_K[marked_K], minlength=events).astype(np.int64)

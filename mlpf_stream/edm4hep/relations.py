@@ -1,0 +1,140 @@
+"""Relations between rows of collections: slices of vector members, indices, collection ids.
+
+A *row* is a position in the values of a `Jagged`, counted over all events of a `Collections`; an
+*index* is the same inside one event, as podio stores it.
+
+Shape letters: E events, N parent rows, K child rows, L link rows.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlpf_stream.edm4hep.collections import Collections
+from mlpf_stream.edm4hep.leaves import MC
+from mlpf_stream.errors import DataError, EventError
+from mlpf_stream.event import F64, I64, Bool, Jagged
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """Which child rows every parent row owns: pairs (parent, child), parents ascending."""
+
+    parent_K: I64
+    child_K: I64
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Weighted links from rows of one collection to rows of MC particles; weights positive."""
+
+    from_L: I64
+    to_L: I64
+    weight_L: F64
+
+
+def event_of(jagged: Jagged) -> I64:
+    """Return the event of every row, shape (rows,)."""
+    return np.repeat(np.arange(jagged.events, dtype=np.int64), jagged.counts)
+
+
+def slices(collections: Collections, member: str, child: str) -> Slices:
+    """Return the slices `member_begin` to `member_end` of the rows of the leaf `child`.
+
+    Raises:
+        SchemaError: one of the leaves is absent.
+        EventError: a slice reaches outside the child collection of its event.
+    """
+    begin, end = collections[f"{member}_begin"], collections[f"{member}_end"]
+    children = collections[child]
+    begin_N, end_N = begin.values.astype(np.int64), end.values.astype(np.int64)
+    event_N = event_of(begin)
+    bad = np.flatnonzero((begin_N > end_N) | (end_N > children.counts[event_N]))
+    if len(bad):
+        first = bad[0]
+        span = f"{begin_N[first]} to {end_N[first]}"
+        have = children.counts[event_N[first]]
+        reason = f"{member} asks for rows {span} of {child}, which has {have}"
+        raise EventError(collections.source, int(event_N[first]), reason)
+    counts_N = end_N - begin_N
+    parent_K = np.repeat(np.arange(len(begin_N), dtype=np.int64), counts_N)
+    first_N = children.offsets[event_N] + begin_N
+    before_N = np.cumsum(counts_N) - counts_N
+    child_K = np.repeat(first_N - before_N, counts_N) + np.arange(len(parent_K), dtype=np.int64)
+    return Slices(parent_K, child_K)
+
+
+def rows_of(index: Jagged, target: Jagged) -> I64:
+    """Return the target row of every stored index, -1 where the index points at nothing."""
+    event_L = event_of(index)
+    index_L = index.values.astype(np.int64)
+    valid_L = (index_L >= 0) & (index_L < target.counts[event_L])
+    return np.where(valid_L, target.offsets[event_L] + index_L, -1)
+
+
+def links(collections: Collections, name: str, source: str) -> Links:
+    """Return the links `name` from rows of the collection `source` to MC particles.
+
+    `source` is given by one of its leaves. Links of zero weight, or from or to another collection
+    or to nothing, are left out.
+
+    Raises:
+        SchemaError: the links are not stored.
+    """
+    from_L = rows_of(collections[f"_{name}_from.index"], collections[source])
+    to_L = rows_of(collections[f"_{name}_to.index"], collections[f"{MC}.PDG"])
+    weight_L = collections[f"{name}.weight"].values.astype(np.float64)
+    keep_L = (from_L >= 0) & (to_L >= 0) & (weight_L > 0)
+    for side, target in (("from", source.partition(".")[0]), ("to", MC)):
+        keep_L &= _belongs(collections, f"_{name}_{side}.collectionID", target, len(keep_L))
+    return Links(from_L[keep_L], to_L[keep_L], weight_L[keep_L])
+
+
+def _belongs(collections: Collections, leaf: str, target: str, rows: int) -> Bool:
+    """Return which links point at the collection `target`; all, where ids are not stored."""
+    if leaf not in collections or target not in collections.ids:
+        return np.ones(rows, np.bool_)
+    belongs_L: Bool = collections[leaf].values == collections.ids[target]
+    return belongs_L
+
+
+def sum_pairs(first: I64, second: I64, value: F64) -> tuple[I64, I64, F64]:
+    """Add up the values of equal (first, second) pairs; the result is sorted by both."""
+    span = int(second.max(initial=0)) + 1
+    key, inverse = np.unique(first * span + second, return_inverse=True)
+    total: F64 = np.bincount(inverse, weights=value, minlength=len(key)).astype(np.float64)
+    one: I64 = key // span
+    two: I64 = key % span
+    return one, two, total
+
+
+def check_rows(collections: Collections) -> None:
+    """Check that all leaves of one collection, and both ends of a link, have as many rows.
+
+    Raises:
+        DataError: they do not.
+    """
+    groups: dict[str, str] = {}
+    for leaf in collections.leaves:
+        group = _group(leaf.partition(".")[0], collections.leaves)
+        first = groups.setdefault(group, leaf)
+        if not np.array_equal(collections[leaf].offsets, collections[first].offsets):
+            raise DataError(
+                f"expected as many rows in {leaf!r} as in {first!r} in every event, found another "
+                f"number in {collections.source!r}; the file contradicts itself, produce it again"
+            )
+
+
+def _group(collection: str, leaves: Mapping[str, Jagged]) -> str:
+    """Return the name that all collections of the same rows share."""
+    for side in ("_from", "_to", "_track"):
+        base = collection.removeprefix("_").removesuffix(side)
+        if collection == f"_{base}{side}" and any(x in leaves for x in _anchors(base)):
+            return base
+    return collection
+
+
+def _anchors(base: str) -> tuple[str, str]:
+    """Return a leaf that a link or an ionisation collection of that name would have."""
+    return (f"{base}.weight", f"{base}.dQdx.value")

@@ -1,0 +1,184 @@
+"""Reconstruct every event of a split and compare model, baseline and perfect targets."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from tqdm import tqdm
+
+from mlpf_stream.columns import Split
+from mlpf_stream.config import PhysicsConfig
+from mlpf_stream.device import open_device, set_threads
+from mlpf_stream.errors import ConfigError, MissingDataError
+from mlpf_stream.event import Events, Particles, concatenate_particles
+from mlpf_stream.infer.candidates import reconstruct
+from mlpf_stream.infer.metrics import measure_processes
+from mlpf_stream.models.artifact import CARD_FILE, load_model
+from mlpf_stream.models.network import Network
+from mlpf_stream.physics.evaluation import Measures
+from mlpf_stream.shards.index import DatasetIndex, open_dataset
+from mlpf_stream.shards.reader import read_pack
+from mlpf_stream.storage import open_store
+from mlpf_stream.stream.collate import BatchShape, collate_all
+
+BASELINE = "baseline"
+EVALUATION_FILE = "evaluation.json"
+ROWS = 4096
+
+Tree = dict[str, dict[str, dict[str, dict[str, float | int | None]]]]
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateRequest:
+    """One evaluation, as the command line asks for it."""
+
+    checkpoint: str
+    data: str
+    out: str
+    split: Split | Literal["all"] = "test"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    physics: PhysicsConfig = field(default_factory=PhysicsConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The measures per process and reconstruction, and the file that holds them."""
+
+    path: str
+    processes: dict[str, dict[str, Measures]]
+    events: int
+    events_per_second: float
+
+
+def evaluate(request: EvaluateRequest) -> Evaluation:
+    """Judge a checkpoint (or the stored baseline) on one split of a dataset.
+
+    Raises:
+        MissingDataError: no checkpoint or no dataset there.
+        ConfigError: the split is empty, or the model was made for other elements.
+    """
+    started = time.perf_counter()
+    index = open_dataset(open_store(request.data))
+    network = None if request.checkpoint == BASELINE else _open_network(request, index)
+    chosen = index.in_split(None if request.split == "all" else request.split)
+    if not chosen.any():
+        msg = f"expected events in split {request.split!r} of {request.data!r}, found none"
+        raise ConfigError(msg)
+    keys, generator, reconstructions = _reconstruct_all(index, chosen, network)
+    seconds = time.perf_counter() - started
+    processes = measure_processes(keys, generator, reconstructions, request.physics)
+    evaluation = Evaluation(
+        str(Path(request.out) / EVALUATION_FILE), processes, len(keys), len(keys) / seconds
+    )
+    _write(request, index, evaluation)
+    return evaluation
+
+
+def resolve_checkpoint(path: str) -> Path:
+    """Return the folder of a model: the folder itself, or the newest checkpoint of a run.
+
+    Raises:
+        MissingDataError: neither a model nor a run.
+    """
+    folder = Path(path)
+    if (folder / CARD_FILE).is_file():
+        return folder
+    steps = sorted((folder / "checkpoints").glob("step-*"))
+    if not steps:
+        msg = (
+            f"expected a checkpoint (a folder with {CARD_FILE}), a run folder, or the word "
+            f"'baseline', found neither at {path!r}; 'mlpf train' makes one"
+        )
+        raise MissingDataError(msg)
+    return steps[-1]
+
+
+def _open_network(request: EvaluateRequest, index: DatasetIndex) -> Network:
+    network, card = load_model(resolve_checkpoint(request.checkpoint))
+    expected = {kind.name: kind.names for kind in index.kinds}
+    if dict(card.kinds) != expected:
+        msg = (
+            f"expected a model for {', '.join(expected)} of {request.data!r}, found one for "
+            f"{', '.join(card.kinds)}; train on this dataset's mode"
+        )
+        raise ConfigError(msg)
+    set_threads(0)
+    return network.to(open_device(request.device))
+
+
+def _reconstruct_all(
+    index: DatasetIndex, chosen: np.ndarray[tuple[int], np.dtype[np.bool_]], network: Network | None
+) -> tuple[list[str], Particles, dict[str, Particles]]:
+    """Return keys, generator particles and every reconstruction of the chosen events."""
+    rows = max(ROWS, int(index.length.max()))
+    keys: list[str] = []
+    generator: list[Particles] = []
+    found: dict[str, list[Particles]] = {"mlpf": [], "baseline": [], "target": []}
+    with tqdm(total=int(chosen.sum()), unit="event", desc="evaluate") as bar:
+        for pack in np.unique(index.pack[chosen]):
+            events = _chosen_events(index, int(pack), chosen)
+            keys.extend(events.keys)
+            generator.append(events.generator)
+            found["baseline"].append(events.candidates)
+            found["target"].append(events.targets)
+            if network is not None:
+                shape = BatchShape(rows, network.config.block)
+                found["mlpf"].append(reconstruct(network, collate_all(events, shape)))
+            bar.update(len(events))
+    joined = {name: concatenate_particles(parts) for name, parts in found.items() if parts}
+    return keys, concatenate_particles(generator), joined
+
+
+def _chosen_events(
+    index: DatasetIndex, pack: int, chosen: np.ndarray[tuple[int], np.dtype[np.bool_]]
+) -> Events:
+    first, last = index.pack_offsets[pack], index.pack_offsets[pack + 1]
+    return read_pack(index, pack).select(np.flatnonzero(chosen[first:last]).astype(np.int64))
+
+
+def _write(request: EvaluateRequest, index: DatasetIndex, evaluation: Evaluation) -> None:
+    """Write evaluation.json: what was measured, on what, with which settings."""
+    folder = Path(request.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    tree = {
+        "checkpoint": request.checkpoint,
+        "data": request.data,
+        "dataset_digest": index.digest,
+        "split": request.split,
+        "events": evaluation.events,
+        "physics": request.physics.model_dump(),
+        "processes": measures_tree(evaluation.processes),
+    }
+    path = folder / EVALUATION_FILE
+    path.write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
+
+
+def measures_tree(processes: dict[str, dict[str, Measures]]) -> Tree:
+    """Return measures as plain dictionaries, for JSON."""
+    return {
+        process: {name: measures.as_json() for name, measures in parts.items()}
+        for process, parts in processes.items()
+    }
+
+
+def table(processes: dict[str, dict[str, Measures]]) -> Sequence[str]:
+    """Return the measures as lines of a table for people."""
+    head = (
+        f"{'process':10} {'particles':10} {'jet median':>15} {'jet IQR/median':>17} "
+        f"{'matched':>9} {'MET median':>12} {'MET IQR':>9} {'p median':>10} {'p IQR':>8}"
+    )
+    lines = [head, "-" * len(head)]
+    for process, parts in processes.items():
+        for name, m in parts.items():
+            jet = m.jet
+            lines.append(
+                f"{process:10} {name:10} {jet.median:7.3f} +-{jet.median_error:5.3f} "
+                f"{jet.resolution:8.4f} +-{jet.resolution_error:6.4f} {jet.matched_fraction:9.3f} "
+                f"{m.met.median:12.3f} {m.met.iqr:9.3f} {m.momentum.median:10.3f} "
+                f"{m.momentum.iqr:8.4f}"
+            )
+    return lines

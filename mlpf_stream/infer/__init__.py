@@ -1,0 +1,1 @@
+"""A network at work: batches to candidates, candidates to metrics per process."""

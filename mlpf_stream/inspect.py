@@ -1,0 +1,103 @@
+"""`mlpf inspect`: what is in a dataset, a ROOT file or a checkpoint."""
+
+from pathlib import Path
+
+import numpy as np
+
+from mlpf_stream.errors import MissingDataError
+from mlpf_stream.manifest import MANIFEST_NAME
+from mlpf_stream.shards.index import DatasetIndex, open_dataset
+from mlpf_stream.shards.reader import verify_shard
+from mlpf_stream.storage import open_store
+
+Tree = dict[str, object]
+
+
+def inspect(url: str, *, verify: bool = False) -> Tree:
+    """Return what is at `url`; `verify` reads every byte of a dataset.
+
+    Raises:
+        MissingDataError: nothing there. ShardError: verification found damage.
+    """
+    if url.endswith(".root"):
+        return _inspect_root(url)
+    if open_store(url).exists("model.json"):
+        return _inspect_checkpoint(url)
+    if open_store(url).exists(MANIFEST_NAME):
+        return _inspect_dataset(open_dataset(open_store(url)), verify=verify)
+    msg = (
+        f"expected a dataset ({MANIFEST_NAME}), a ROOT file (*.root) or a checkpoint (model.json), "
+        f"found none at {url!r}"
+    )
+    raise MissingDataError(msg)
+
+
+def _inspect_dataset(index: DatasetIndex, *, verify: bool) -> Tree:
+    manifest = index.manifest
+    seen = sum(verify_shard(index, shard) for shard in manifest.shards) if verify else None
+    truth = manifest.truth
+    return {
+        "kind": "dataset",
+        "events": manifest.events,
+        "shards": len(manifest.shards),
+        "packs": len(index.packs),
+        "bytes": sum(shard.bytes + shard.index_bytes for shard in manifest.shards),
+        "elements": manifest.elements,
+        "schema_version": manifest.schema_version,
+        "detector": manifest.detector,
+        "mode": manifest.mode,
+        "field": manifest.field,
+        "field_source": manifest.field_source,
+        "length_quantiles": _quantiles(index),
+        "classes": manifest.class_counts,
+        "elements_by_kind": {kind.name: kind.elements for kind in manifest.kinds},
+        "processes": {p.name: {"role": p.role, "events": p.events} for p in manifest.processes},
+        "splits": dict(manifest.splits),
+        "skipped": dict(manifest.skipped),
+        "truth_source": manifest.truth_source,
+        "truth": truth.model_dump(),
+        "shared_cluster_fraction": truth.clusters_shared / max(truth.clusters, 1),
+        "untargeted_cluster_fraction": truth.clusters_without_target / max(truth.clusters, 1),
+        "missing_features": list(manifest.missing_features),
+        "digest": manifest.digest,
+        "verified": seen == manifest.events if verify else False,
+    }
+
+
+def _quantiles(index: DatasetIndex) -> dict[str, int]:
+    p5, p50, p95 = np.quantile(index.length, [0.05, 0.5, 0.95])
+    return {"p5": int(p5), "p50": int(p50), "p95": int(p95), "max": int(index.length.max())}
+
+
+def _inspect_root(path: str) -> Tree:
+    from mlpf_stream.edm4hep.reader import probe  # noqa: PLC0415 - only files need uproot
+
+    facts = probe(path)
+    return {
+        "kind": "file",
+        "events": facts.entries,
+        "bytes": facts.bytes,
+        "schema": facts.schema,
+        "calorimeter_hits": list(facts.hits),
+        "truth_links": list(facts.links),
+        "candidates": facts.has_candidates,
+        "verified": False,
+    }
+
+
+def _inspect_checkpoint(path: str) -> Tree:
+    from mlpf_stream.models.artifact import load_model  # noqa: PLC0415 - only models need torch
+
+    _, card = load_model(Path(path))
+    return {
+        "kind": "checkpoint",
+        "schema_version": card.schema_version,
+        "detector": card.detector.name,
+        "model": card.model.model_dump(),
+        "parameters": card.parameters,
+        "digest": card.digest,
+        "provenance": dict(card.provenance),
+        "classes": dict.fromkeys(card.classes),
+        "bytes": sum(file.stat().st_size for file in Path(path).iterdir()),
+        "verified": True,
+    }

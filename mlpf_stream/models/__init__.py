@@ -1,0 +1,1 @@
+"""Networks over packed rows: layout, layers, heads, loss, artifact. Torch only."""

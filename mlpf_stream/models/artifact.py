@@ -1,0 +1,181 @@
+"""A trained network on disk: `model.safetensors` beside `model.json`. Nothing is ever unpickled.
+
+The JSON card tells how to rebuild the network and holds the digest of its tensors. It is written
+last: without it, or with a digest that does not fit, there is no model.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+import torch
+import xxhash
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from mlpf_stream.columns import CLASSES, KINDS, MOMENTUM, SCHEMA_VERSION, Detector
+from mlpf_stream.config import ModelConfig
+from mlpf_stream.errors import MissingDataError, SchemaError
+from mlpf_stream.models.encoder import FeatureStatistics
+from mlpf_stream.models.network import Network, build_network
+
+MODEL_FORMAT: Final = "mlpf_stream_model"
+WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "model.json"
+
+
+class ModelCard(BaseModel):
+    """What a model is: enough to rebuild it and to refuse data that it was not made for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["mlpf_stream_model"] = MODEL_FORMAT
+    schema_version: int = SCHEMA_VERSION
+    model: ModelConfig
+    detector: Detector
+    kinds: dict[str, tuple[str, ...]]
+    classes: tuple[str, ...] = CLASSES
+    momentum: tuple[str, ...] = MOMENTUM
+    parameters: int
+    digest: str
+    provenance: dict[str, str] = {}
+
+
+def parameter_digest(network: Network) -> str:
+    """Return the xxh3-64 of all parameters and buffers: names in sorted order, shapes, bytes."""
+    digest = xxhash.xxh3_64()
+    for name, tensor in sorted(network.state_dict().items()):
+        held = tensor.detach().cpu().contiguous()
+        digest.update(f"{name}:{held.dtype}:{tuple(held.shape)};".encode())
+        digest.update(held.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def card_of(network: Network, provenance: Mapping[str, str] | None = None) -> ModelCard:
+    """Describe a network; `provenance` says in free words where it comes from."""
+    return ModelCard(
+        model=network.config,
+        detector=network.detector,
+        kinds={kind.name: kind.names for kind in network.kinds},
+        parameters=network.parameter_count,
+        digest=parameter_digest(network),
+        provenance=dict(provenance or {}),
+    )
+
+
+def save_model(folder: Path, network: Network, card: ModelCard) -> None:
+    """Write a network into `folder`; an interrupted write leaves no readable model.
+
+    Raises:
+        ValueError: the card describes other parameters.
+    """
+    found = parameter_digest(network)
+    if card.digest != found:
+        raise ValueError(f"expected parameters {card.digest}, found {found}; use card_of(network)")
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
+    }
+    (folder / CARD_FILE).unlink(missing_ok=True)
+    _replace(folder / WEIGHTS_FILE, save(tensors, {"format": "pt"}))
+    text = json.dumps(card.model_dump(mode="json"), indent=2, sort_keys=True)
+    _replace(folder / CARD_FILE, text.encode() + b"\n")
+
+
+def load_model(folder: Path) -> tuple[Network, ModelCard]:
+    """Read a network from `folder`, on the CPU.
+
+    Raises:
+        MissingDataError: a file is not there.
+        SchemaError: not a model, of another version, or weights that do not fit the card.
+    """
+    card = _card(folder / CARD_FILE)
+    network = build_network(card.model, FeatureStatistics.neutral(tuple(card.kinds)), card.detector)
+    path = folder / WEIGHTS_FILE
+    try:
+        tensors = load(_read(path))
+    except SafetensorError as error:
+        raise SchemaError(f"expected safetensors in {str(path)!r}: {error}") from error
+    _check_fit(tensors, network.state_dict(), path)
+    network.load_state_dict(tensors)
+    found = parameter_digest(network)
+    if found != card.digest:
+        raise SchemaError(
+            f"expected parameters {card.digest} in {str(path)!r}, found {found}; "
+            "the two files are not of one model, copy both again"
+        )
+    return network, card
+
+
+def _card(path: Path) -> ModelCard:
+    """Read and check the card."""
+    try:
+        tree = json.loads(_read(path))
+    except ValueError as error:
+        raise SchemaError(f"expected JSON in {str(path)!r}: {error}") from error
+    found = tree.get("format") if isinstance(tree, dict) else None
+    if found != MODEL_FORMAT:
+        raise SchemaError(f"expected format {MODEL_FORMAT!r} in {str(path)!r}, found {found!r}")
+    version = tree.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise SchemaError(
+            f"expected schema version {SCHEMA_VERSION} in {str(path)!r}, found {version!r}; "
+            "read it with the release that wrote it, or train again"
+        )
+    try:
+        card = ModelCard.model_validate(tree)
+    except ValidationError as error:
+        raise SchemaError(f"{str(path)!r} is not a valid model card: {error}") from error
+    _check_columns(card, path)
+    return card
+
+
+def _check_columns(card: ModelCard, path: Path) -> None:
+    """Refuse a model whose columns or classes are not those of this release."""
+    known = {name: kind.names for name, kind in KINDS.items() if name in card.kinds}
+    expected = {"kinds": known, "classes": CLASSES, "momentum": MOMENTUM}
+    for key, value in expected.items():
+        found = getattr(card, key)
+        if found != value:
+            raise SchemaError(f"expected {key} {value} in {str(path)!r}, found {found}")
+
+
+def _check_fit(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse tensors of other names, shapes or dtypes than the network has."""
+    for name in sorted(wanted.keys() | tensors.keys()):
+        expected, found = _signature(wanted.get(name)), _signature(tensors.get(name))
+        if expected != found:
+            raise SchemaError(
+                f"expected tensor {name!r} {expected} in {str(path)!r}, found {found}; "
+                "weights and card belong to different networks"
+            )
+
+
+def _signature(tensor: Tensor | None) -> str:
+    """Return dtype and shape in words."""
+    return "absent" if tensor is None else f"{tensor.dtype} {tuple(tensor.shape)}"
+
+
+def _read(path: Path) -> bytes:
+    """Return the bytes of a file that must exist."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise MissingDataError(f"expected a model file at {str(path)!r}, found none") from error
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file at once: readers see the old bytes or the new ones, never a part."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

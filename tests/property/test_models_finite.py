@@ -1,0 +1,50 @@
+"""No finite input and no logit whatever may produce a NaN."""
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from mlpf_stream.columns import CLASSES, CLUSTER, DETECTORS, MOMENTUM
+from mlpf_stream.models.encoder import Encoder, FeatureStatistics
+from mlpf_stream.models.geometry import directions
+from mlpf_stream.models.heads import Prediction, decode, momentum_targets
+
+finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
+rows = hnp.arrays("float32", (3, CLUSTER.width), elements=finite)
+anything = hnp.arrays("float32", (3, 14), elements=st.floats(width=32))
+kinds = st.lists(st.integers(0, 2), min_size=3, max_size=3).map(torch.tensor)
+encoder = Encoder(FeatureStatistics.neutral(), 8)
+
+
+@settings(deadline=None)
+@given(rows, kinds)
+def test_directions_and_embeddings_are_finite(x_TF, kind_T):
+    x_TF = torch.from_numpy(x_TF)
+    geo_T3 = directions(x_TF, kind_T, DETECTORS["clic"])
+    assert torch.isfinite(geo_T3).all()
+    assert (geo_T3[:, 1:].square().sum(1) <= 1 + 1e-5).all()
+    assert torch.isfinite(encoder(x_TF, kind_T, geo_T3)).all()
+
+
+@settings(deadline=None)
+@given(rows, kinds, anything)
+def test_candidates_are_physical_whatever_the_logits(x_TF, kind_T, out_TN):
+    prediction = Prediction(*torch.from_numpy(out_TN).split([len(CLASSES), 3, len(MOMENTUM)], 1))
+    candidates = decode(prediction, torch.from_numpy(x_TF), kind_T)
+    momentum_TM = candidates.momentum_TM
+    assert torch.isfinite(momentum_TM).all()
+    pt_T, _, sin_T, cos_T, energy_T = momentum_TM.unbind(1)
+    assert (pt_T >= 0).all()
+    assert (energy_T >= 0).all()
+    torch.testing.assert_close(sin_T.square() + cos_T.square(), torch.ones(3))
+    charged = [name in ("charged_hadron", "electron", "muon") for name in CLASSES]
+    charged_T = torch.tensor(charged)[candidates.class_T]
+    assert torch.equal(candidates.charge_T.abs(), charged_T.long())
+
+
+@settings(deadline=None)
+@given(rows, kinds, hnp.arrays("float32", (3, 5), elements=st.floats(0, 1e4, width=32)))
+def test_targets_are_bounded(x_TF, kind_T, momentum_TM):
+    target_TM = momentum_targets(torch.from_numpy(momentum_TM), torch.from_numpy(x_TF), kind_T)
+    assert (target_TM.abs() <= 5.0).all()
