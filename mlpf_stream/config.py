@@ -124,7 +124,6 @@ class Recipe(Section):
     model: ModelConfig = LshGnnConfig()
     loss: LossConfig = LossConfig()
     train: TrainConfig = TrainConfig()
-    physics: PhysicsConfig = PhysicsConfig()
 
 
 def load_recipe(path: str, overrides: Sequence[str] = ()) -> Recipe:

@@ -20,6 +20,7 @@ from mlpf_stream.models.encoder import FeatureStatistics, KindStatistics
 from mlpf_stream.models.network import Network, build_network
 from mlpf_stream.shards.index import DatasetIndex, open_dataset
 from mlpf_stream.storage import open_store
+from mlpf_stream.stream.planner import Planner
 from mlpf_stream.train.checkpoint import (
     Checkpoint,
     latest_checkpoint,
@@ -113,6 +114,7 @@ def _open_run(recipe: Recipe, folder: Path, asked: Sequence[int], *, resume: boo
     return Run(
         recipe=recipe,
         index=index,
+        planner=Planner(index, recipe.stream, recipe.run.seed),
         network=network,
         optimizer=optimizer,
         folder=folder,

@@ -15,8 +15,8 @@ from mlpf_stream.models.network import Network
 from mlpf_stream.shards.index import DatasetIndex
 from mlpf_stream.stream.collate import BatchShape
 from mlpf_stream.stream.direct import stream_steps
-from mlpf_stream.stream.plan import PlanSpec, plan_epoch
-from mlpf_stream.stream.steps import RankPlan, Step, mixing_weights, plan_table
+from mlpf_stream.stream.planner import Planner
+from mlpf_stream.stream.steps import RankPlan, Step
 from mlpf_stream.train.checkpoint import TrainState, save_checkpoint
 from mlpf_stream.train.journal import Journal
 from mlpf_stream.train.step import train_step, valid_step
@@ -39,6 +39,7 @@ class Run:
 
     recipe: Recipe
     index: DatasetIndex
+    planner: Planner
     network: Network
     optimizer: torch.optim.Optimizer
     folder: Path
@@ -130,17 +131,7 @@ def _all_steps(run: Run) -> Generator[Step, None, None]:
 def _epoch_steps(run: Run, split: Split, epoch: int, start: int) -> Generator[Step, None, None]:
     """Yield the steps of one epoch from step `start` on."""
     stream = run.recipe.stream
-    spec = PlanSpec(
-        seed=run.recipe.run.seed,
-        epoch=epoch,
-        micro_batches=stream.micro_batches,
-        row_budget=stream.row_budget,
-        window_bytes=int(stream.window_mb * 1e6),
-        split=split,
-        weights=mixing_weights(run.index) if split == "train" else (),
-    )
-    plan = plan_epoch(plan_table(run.index, split), spec)
-    rank = RankPlan(plan, range(stream.micro_batches), start)
+    rank = RankPlan(run.planner.plan(split, epoch), range(stream.micro_batches), start)
     return stream_steps(run.index, rank, run.shape, read_ahead=stream.read_ahead)
 
 

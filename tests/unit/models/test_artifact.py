@@ -46,6 +46,16 @@ def test_round_trip_keeps_every_bit(folder, network, event_of, pack_events):
     assert sorted(path.name for path in folder.iterdir()) == ["model.json", "model.safetensors"]
 
 
+def test_loading_keeps_the_order_of_parameters(folder, network):
+    # The gradient norm adds up parameters in their order: another order, another last bit, and a
+    # resumed run differs from an undisturbed one.
+    names = [name for name, _ in network.named_parameters()]
+    assert [name for name, _ in load_model(folder)[0].named_parameters()] == names
+    backwards = FeatureStatistics(dict(reversed(FeatureStatistics.neutral().kinds.items())))
+    again = build_network(SMALL, backwards, DETECTORS["cld"])
+    assert [name for name, _ in again.named_parameters()] == names
+
+
 def test_same_model_same_bytes(folder, tmp_path):
     loaded, card = load_model(folder)
     save_model(tmp_path / "again", loaded, card)
