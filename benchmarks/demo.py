@@ -32,7 +32,7 @@ class DemoSize:
 
     train_events: int = 700
     other_events: int = 300
-    steps: int = 900
+    steps: int = 2000
     workers: int = 2
 
 

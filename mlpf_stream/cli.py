@@ -12,21 +12,23 @@ import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
-import click
 import typer
+from pydantic import ValidationError
 
 from mlpf_stream import __version__
 from mlpf_stream.columns import GUNS, PROCESSES
 from mlpf_stream.config import PhysicsConfig, load_recipe, recipe_schema
-from mlpf_stream.errors import MlpfError
+from mlpf_stream.errors import ConfigError, MissingExtraError, MlpfError
+from mlpf_stream.manifest import Manifest
 
 app = typer.Typer(
     name="mlpf",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     help="Train particle-flow models on streams of collision events.",
     epilog="Exit codes: 0 ok, 1 a bug, 2 bad input or config, 3 data, 4 device or cluster, "
     "5 training failed, 143 stopped on request after a checkpoint.",
@@ -58,13 +60,26 @@ class Split(StrEnum):
     ALL = "all"
 
 
-@app.callback()
-def _options(
-    version: Annotated[bool, typer.Option("--version", help="print the version and stop")] = False,
-) -> None:
-    if version:
+EXTRAS = {"torch": "train", "safetensors": "train"}
+"""Extras of the optional packages that several modules import; the others say it themselves."""
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
         typer.echo(__version__)
         raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="print the version and stop"
+        ),
+    ] = False,
+) -> None:
+    """Hold the options of all verbs."""
 
 
 @app.command()
@@ -110,12 +125,28 @@ def convert(
     out: Annotated[str, typer.Option(help="dataset to write: local path or memory://")],
     mode: Annotated[Mode, typer.Option(help="element kinds")] = Mode.CLUSTERS,
     detector: Annotated[str, typer.Option(help="clic, cld or ild")] = "clic",
-    process: Annotated[str | None, typer.Option(help="physics process of all files")] = None,
-    role: Annotated[Role | None, typer.Option(help="ood: never trained on")] = None,
-    field: Annotated[float | None, typer.Option(help="solenoid field [T]")] = None,
+    process: Annotated[
+        str | None,
+        typer.Option(
+            help="physics process of all files",
+            show_default="as written in each file, else NAME of p8_ee_NAME_ecm*",
+        ),
+    ] = None,
+    role: Annotated[
+        Role | None,
+        typer.Option(help="ood: never trained on", show_default="ood for WW and ZH, else train"),
+    ] = None,
+    field: Annotated[
+        float | None,
+        typer.Option(
+            help="solenoid field [T]", show_default="measured in each file, else the detector's"
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="files read at once")] = 1,
     title: Annotated[str, typer.Option(help="title in the manifest")] = "particle-flow dataset",
-    max_skipped: Annotated[float, typer.Option(min=0, max=1, help="largest skipped part")] = 0.05,
+    max_skipped: Annotated[
+        float, typer.Option(min=0, max=1, help="largest part of the events to skip")
+    ] = 0.05,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a dataset")] = False,
     as_json: Json = False,
 ) -> None:
@@ -137,29 +168,32 @@ def convert(
         overwrite=overwrite,
     )
     summary = run(request)
-    manifest = summary.manifest
     payload = {
         "manifest": f"{out.rstrip('/')}/manifest.json",
-        "events": manifest.events,
-        "shards": len(manifest.shards),
-        "elements": manifest.elements,
-        "skipped": dict(manifest.skipped),
-        "events_per_second": manifest.events / max(summary.seconds, 1e-9),
-        "truth": manifest.truth.model_dump(),
+        "events": summary.manifest.events,
+        "shards": len(summary.manifest.shards),
+        "elements": summary.manifest.elements,
+        "skipped": dict(summary.manifest.skipped),
+        "events_per_second": summary.manifest.events / max(summary.seconds, 1e-9),
+        "truth": summary.manifest.truth.model_dump(),
     }
+    _emit(payload, _in_words(summary.manifest), as_json)
+
+
+def _in_words(manifest: Manifest) -> Sequence[str]:
+    """Say what a conversion made."""
     truth = manifest.truth
-    lines = [
+    return [
         f"{manifest.events} events, {manifest.elements} elements, {len(manifest.shards)} shards; "
         f"skipped {dict(manifest.skipped) or 'none'}; unlinked tracks {truth.unlinked_tracks}",
         f"clusters that hold two particles: {truth.clusters_shared / max(truth.clusters, 1):.0%}, "
         f"without target: {truth.clusters_without_target / max(truth.clusters, 1):.0%}",
     ]
-    _emit(payload, lines, as_json)
 
 
 @app.command()
 def inspect(
-    url: Annotated[str, typer.Argument(help="dataset, ROOT file or checkpoint")],
+    url: Annotated[str, typer.Argument(help="dataset, ROOT file, checkpoint or run folder")],
     verify: Annotated[bool, typer.Option("--verify", help="read and check every byte")] = False,
     as_json: Json = False,
 ) -> None:
@@ -167,7 +201,8 @@ def inspect(
     from mlpf_stream.inspect import inspect as run
 
     tree = run(url, verify=verify)
-    _emit(tree, [f"{name:28} {json.dumps(value)}" for name, value in tree.items()], as_json)
+    lines = [f"{key:28} {json.dumps(value)}" for key, value in tree.items() if value is not None]
+    _emit(tree, lines, as_json)
 
 
 @app.command()
@@ -226,7 +261,7 @@ def evaluate(
         data=data,
         out=out,
         split=split.value,
-        physics=PhysicsConfig(jet_radius=jet_radius),
+        physics=_physics(jet_radius),
     )
     evaluation = run(request)
     payload = {
@@ -254,17 +289,42 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one verb and leave with its exit code."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
-        code = app(args=arguments, standalone_mode=False)
+        app(args=arguments, prog_name="mlpf")
     except MlpfError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show(sys.stderr)
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        typer.echo("interrupted", err=True)
-        sys.exit(130)
-    sys.exit(code if isinstance(code, int) else 0)
+        _fail(error)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        _fail(MissingExtraError(package, EXTRAS[package]))
+    except OSError as error:
+        if error.errno is None:
+            raise
+        _fail(ConfigError(_explain(error)))
+
+
+def _fail(error: MlpfError) -> NoReturn:
+    """Say what went wrong and leave."""
+    typer.echo(f"error: {error}", err=True)
+    sys.exit(error.exit_code)
+
+
+def _explain(error: OSError) -> str:
+    """Say what the operating system refused: a folder that is a file, no permission, no space."""
+    place = f" of {str(error.filename)!r}" if error.filename else ""
+    return (
+        f"expected reading or writing{place} to work, found {error.strerror!r}; "
+        "check the path, its permissions and the space on its disk"
+    )
+
+
+def _physics(jet_radius: float) -> PhysicsConfig:
+    """Return the settings of the judgement."""
+    try:
+        return PhysicsConfig(jet_radius=jet_radius)
+    except ValidationError as error:
+        msg = f"expected --jet-radius above 0 rad, found {jet_radius}; the published value is 0.7"
+        raise ConfigError(msg) from error
 
 
 def _emit(payload: dict[str, object], lines: Sequence[str], as_json: bool) -> None:

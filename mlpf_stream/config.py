@@ -15,9 +15,9 @@ from mlpf_stream.errors import ConfigError
 
 
 class Section(BaseModel):
-    """A part of the recipe: immutable, and a misspelt key is an error."""
+    """A part of the recipe: immutable, and a misspelt key or a NaN is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class RunConfig(Section):
@@ -138,7 +138,7 @@ def load_recipe(path: str, overrides: Sequence[str] = ()) -> Recipe:
     except OSError as error:
         msg = f"expected a recipe file, found none at {path!r} ({error.strerror}); see recipes/"
         raise ConfigError(msg) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"expected YAML in {path!r}: {error}") from error
     if not isinstance(tree, dict):
         found = type(tree).__name__
@@ -173,7 +173,12 @@ def _apply(tree: dict[str, object], override: str) -> None:
         if not isinstance(child, dict):
             raise ConfigError(f"override {override!r}: {name!r} is a value, not a section")
         node = child
-    node[leaf] = yaml.safe_load(text) if text else ""
+    try:
+        node[leaf] = yaml.safe_load(text) if text else ""
+    except yaml.YAMLError as error:
+        raise ConfigError(
+            f"override {override!r}: expected a YAML value, found {text!r}"
+        ) from error
 
 
 def _explain(error: ValidationError, path: str) -> str:

@@ -26,6 +26,20 @@ class MlpfError(Exception):
     exit_code: ClassVar[int] = 1
     retryable: ClassVar[bool] = False
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Cross process borders whole, whatever the constructor takes: workers raise these too."""
+        return _rebuild, (type(self), self.args, dict(vars(self)))
+
+
+def _rebuild(
+    kind: type[MlpfError], args: tuple[object, ...], state: dict[str, object]
+) -> MlpfError:
+    """Return the error that another process raised."""
+    error = kind.__new__(kind)
+    error.args = args
+    vars(error).update(state)
+    return error
+
 
 class ConfigError(MlpfError, ValueError):
     """A recipe, option or argument is wrong."""

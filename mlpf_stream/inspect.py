@@ -1,16 +1,31 @@
 """`mlpf inspect`: what is in a dataset, a ROOT file or a checkpoint."""
 
-from pathlib import Path
+from typing import Final
 
 import numpy as np
 
-from mlpf_stream.errors import MissingDataError
+from mlpf_stream.errors import MissingDataError, ShardError
 from mlpf_stream.manifest import MANIFEST_NAME
 from mlpf_stream.shards.index import DatasetIndex, open_dataset
 from mlpf_stream.shards.reader import verify_shard
 from mlpf_stream.storage import open_store
 
 Tree = dict[str, object]
+
+KEYS: Final = (
+    "kind",
+    "events",
+    "shards",
+    "bytes",
+    "elements",
+    "schema_version",
+    "detector",
+    "mode",
+    "length_quantiles",
+    "classes",
+    "verified",
+)
+"""What is said of everything, None where a thing has no such property."""
 
 
 def inspect(url: str, *, verify: bool = False) -> Tree:
@@ -19,22 +34,29 @@ def inspect(url: str, *, verify: bool = False) -> Tree:
     Raises:
         MissingDataError: nothing there. ShardError: verification found damage.
     """
+    return {**dict.fromkeys(KEYS), **_inspect(url, verify=verify)}
+
+
+def _inspect(url: str, *, verify: bool) -> Tree:
     if url.endswith(".root"):
         return _inspect_root(url)
-    if open_store(url).exists("model.json"):
+    store = open_store(url)
+    if store.exists(MANIFEST_NAME):
+        return _inspect_dataset(open_dataset(store), verify=verify)
+    if store.exists("model.json") or store.list("checkpoints"):
         return _inspect_checkpoint(url)
-    if open_store(url).exists(MANIFEST_NAME):
-        return _inspect_dataset(open_dataset(open_store(url)), verify=verify)
     msg = (
-        f"expected a dataset ({MANIFEST_NAME}), a ROOT file (*.root) or a checkpoint (model.json), "
-        f"found none at {url!r}"
+        f"expected a dataset ({MANIFEST_NAME}), a ROOT file (*.root), a checkpoint (model.json) or "
+        f"a run folder, found none at {url!r}; check the path, or make one with 'mlpf convert', "
+        "'mlpf simulate' or 'mlpf train'"
     )
     raise MissingDataError(msg)
 
 
 def _inspect_dataset(index: DatasetIndex, *, verify: bool) -> Tree:
     manifest = index.manifest
-    seen = sum(verify_shard(index, shard) for shard in manifest.shards) if verify else None
+    if verify:
+        _verify(index)
     truth = manifest.truth
     return {
         "kind": "dataset",
@@ -60,8 +82,19 @@ def _inspect_dataset(index: DatasetIndex, *, verify: bool) -> Tree:
         "untargeted_cluster_fraction": truth.clusters_without_target / max(truth.clusters, 1),
         "missing_features": list(manifest.missing_features),
         "digest": manifest.digest,
-        "verified": seen == manifest.events if verify else False,
+        "verified": verify,
     }
+
+
+def _verify(index: DatasetIndex) -> None:
+    """Check every byte of every shard, and the number of events.
+
+    Raises:
+        ShardError: something differs from what the manifest promises.
+    """
+    seen = sum(verify_shard(index, shard) for shard in index.manifest.shards)
+    if seen != index.manifest.events:
+        raise ShardError(MANIFEST_NAME, f"{index.manifest.events} events", f"{seen}")
 
 
 def _quantiles(index: DatasetIndex) -> dict[str, int]:
@@ -86,11 +119,15 @@ def _inspect_root(path: str) -> Tree:
 
 
 def _inspect_checkpoint(path: str) -> Tree:
-    from mlpf_stream.models.artifact import load_model  # noqa: PLC0415 - only models need torch
+    # Only models need torch.
+    from mlpf_stream.infer.checkpoint import resolve_checkpoint  # noqa: PLC0415
+    from mlpf_stream.models.artifact import load_model  # noqa: PLC0415
 
-    _, card = load_model(Path(path))
+    folder = resolve_checkpoint(path)
+    _, card = load_model(folder)
     return {
         "kind": "checkpoint",
+        "folder": str(folder),
         "schema_version": card.schema_version,
         "detector": card.detector.name,
         "model": card.model.model_dump(),
@@ -98,6 +135,6 @@ def _inspect_checkpoint(path: str) -> Tree:
         "digest": card.digest,
         "provenance": dict(card.provenance),
         "classes": dict.fromkeys(card.classes),
-        "bytes": sum(file.stat().st_size for file in Path(path).iterdir()),
+        "bytes": sum(file.stat().st_size for file in folder.iterdir()),
         "verified": True,
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mlpf_stream.columns import OOD_PROCESSES, Role
 from mlpf_stream.edm4hep.source import generator_of_path, process_of_path, source_file_id
-from mlpf_stream.errors import ConfigError, MissingDataError
+from mlpf_stream.errors import ConfigError, DataError, MissingDataError
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +25,16 @@ class Source:
 def find_sources(patterns: Sequence[str]) -> list[str]:
     """Return the ROOT files that paths, globs and folders name, in order, each once.
 
+    A file that two paths lead to is taken by the first of them.
+
     Raises:
         MissingDataError: a pattern that matches nothing.
     """
     found: list[str] = []
     for pattern in patterns:
-        if Path(pattern).is_dir():
+        if Path(pattern).is_file():
+            matches = [pattern]  # a name may hold the special characters of a glob
+        elif Path(pattern).is_dir():
             matches = sorted(str(path) for path in Path(pattern).rglob("*.root"))
         else:
             matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - absolute globs
@@ -38,7 +42,10 @@ def find_sources(patterns: Sequence[str]) -> list[str]:
             msg = f"expected ROOT files, a glob or a folder of them, found nothing at {pattern!r}"
             raise MissingDataError(msg)
         found.extend(matches)
-    return list(dict.fromkeys(found))
+    first: dict[Path, str] = {}
+    for path in found:
+        first.setdefault(Path(path).resolve(), path)
+    return list(first.values())
 
 
 def describe_source(path: str, process: str | None, role: Role | None) -> Source:
@@ -65,3 +72,20 @@ def describe_source(path: str, process: str | None, role: Role | None) -> Source
         bytes=Path(path).stat().st_size,
         generator=dict(generator_of_path(path)),
     )
+
+
+def check_distinct(sources: Sequence[Source]) -> None:
+    """Refuse two files of one identity: their events would share their keys.
+
+    Raises:
+        DataError: two files have the same size, first and last MiB.
+    """
+    known: dict[str, Source] = {}
+    for source in sources:
+        other = known.setdefault(source.file_id, source)
+        if other is not source:
+            msg = (
+                f"expected files of different content, found {source.path!r} to be a copy of "
+                f"{other.path!r}; leave one of them out"
+            )
+            raise DataError(msg)

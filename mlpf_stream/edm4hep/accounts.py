@@ -65,12 +65,13 @@ class TruthCounts:
 
 
 def check_accounts(
-    collections: Collections, record: Record, seen: Vision, deposits: Deposits
+    collections: Collections, record: Record, seen: Vision, deposits: Deposits, target_E: F64
 ) -> None:
     """Check that no energy got lost or was counted twice, in clusters and in particles.
 
     Cluster energy = deposits of targets + of merged + of dropped + of invisible particles and
-    of nobody + unlinked. Energy of visible particles = energy of targets + dropped energy.
+    of nobody + unlinked. Energy of visible particles = energy of targets + dropped energy, where
+    `target_E` is the energy of the targets as the elements of every event carry it.
 
     Raises:
         EventError: an account of an event does not balance.
@@ -79,9 +80,9 @@ def check_accounts(
     energy_V = record.vector_N4[seen.visible_V, 3]
     events = collections.events
     before_E = _per_event(event_V, energy_V, events)
-    kept_V = np.where(seen.hosted_V, seen.vector_V4[:, 3], 0.0)
-    after_E = _per_event(event_V, kept_V + np.where(seen.dropped_V, energy_V, 0.0), events)
-    _balance(collections, ("visible particles", before_E, after_E), record.finite_E)
+    dropped_E = _per_event(event_V, np.where(seen.dropped_V, energy_V, 0.0), events)
+    account = ("visible particles", before_E, target_E + dropped_E)
+    _balance(collections, account, record.finite_E)
 
     event_R = event_of(collections[f"{CLUSTERS}.energy"])
     total_E = _per_event(event_R, deposits.total_R, events)

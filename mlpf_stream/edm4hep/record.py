@@ -91,7 +91,8 @@ def _finite_events(
     finite_E = np.ones(collections.events, np.bool_)
     event_N = event_of(collections[f"{MC}.PDG"])
     event_R = event_of(collections[f"{CLUSTERS}.energy"])
-    finite_E[event_N[~np.isfinite(vector_N4).all(axis=1)]] = False
+    # In the precision of datasets: what overflows there is not finite either.
+    finite_E[event_N[~np.isfinite(vector_N4.astype(np.float32)).all(axis=1)]] = False
     finite_E[event_R[~np.isfinite(deposits.total_R)]] = False
     finite_E[event_N[deposits.particle_K[~np.isfinite(deposits.energy_K)]]] = False
     finite_E[event_N[shares.to_L[~np.isfinite(shares.weight_L)]]] = False

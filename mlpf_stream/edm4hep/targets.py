@@ -25,10 +25,12 @@ from mlpf_stream.columns import (
 from mlpf_stream.edm4hep.accounts import TruthCounts, Vision, check_accounts, count_truth
 from mlpf_stream.edm4hep.assignment import MIN_TRACK_WEIGHT, Pairs, assign
 from mlpf_stream.edm4hep.collections import Collections
+from mlpf_stream.edm4hep.leaves import CLUSTERS, TRACKS
 from mlpf_stream.edm4hep.links import cluster_deposits, track_links
 from mlpf_stream.edm4hep.particles import momentum_columns
 from mlpf_stream.edm4hep.record import Record, owned_deposits, owned_shares, read_record
-from mlpf_stream.event import F32, I8, I32, I64, Bool, Particles, offsets_of
+from mlpf_stream.edm4hep.relations import event_of
+from mlpf_stream.event import F32, F64, I8, I32, I64, Bool, Particles, offsets_of
 
 MIN_ENERGY_SHARE: Final = 0.10
 """A stable particle is visible if it deposits more than this share of its energy,"""
@@ -83,12 +85,12 @@ def build_targets(collections: Collections, detector: Detector, track_charge_R: 
         record = read_record(collections, deposits, shares)
         tracks, clusters = owned_shares(record, shares), owned_deposits(record, deposits)
         seen = _see(record, tracks, clusters)
-        check_accounts(collections, record, seen, deposits)
         listed_N = _listed(record, seen)
         arrays = {
             TRACK.name: _track_targets(record, seen, track_charge_R),
             CLUSTER.name: _cluster_targets(record, seen, len(deposits.total_R)),
         }
+        check_accounts(collections, record, seen, deposits, _target_energy(collections, arrays))
         listing_N, rows_V = _listing(record, listed_N), seen.visible_V
         _number(arrays[TRACK.name], tracks, (rows_V, seen.hosts.track_V), listing_N)
         _number(arrays[CLUSTER.name], clusters, (rows_V, seen.hosts.cluster_V), listing_N)
@@ -175,6 +177,17 @@ def _cluster_targets(record: Record, seen: Vision, clusters: int) -> TargetArray
     targets.class_R[host] = np.where(electromagnetic_V, _PHOTON, _NEUTRAL)
     targets.momentum_RM[host] = momentum_columns(seen.vector_V4[on_V])
     return targets
+
+
+def _target_energy(collections: Collections, arrays: Mapping[str, TargetArrays]) -> F64:
+    """Return the energy of all targets of every event [GeV], shape (E,)."""
+    energy_E = np.zeros(collections.events)
+    for name, leaf in ((TRACK.name, f"{TRACKS}.chi2"), (CLUSTER.name, f"{CLUSTERS}.energy")):
+        energy_R = arrays[name].momentum_RM[:, MOMENTUM.index("energy")]
+        energy_E += np.bincount(
+            event_of(collections[leaf]), weights=energy_R, minlength=collections.events
+        )
+    return energy_E
 
 
 def _no_targets(rows: int) -> TargetArrays:

@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from tqdm import tqdm
 
 from mlpf_stream.columns import Split
 from mlpf_stream.config import PhysicsConfig
 from mlpf_stream.device import open_device, set_threads
-from mlpf_stream.errors import ConfigError, MissingDataError
+from mlpf_stream.errors import ConfigError
 from mlpf_stream.event import Events, Particles, concatenate_particles
 from mlpf_stream.infer.candidates import reconstruct
+from mlpf_stream.infer.checkpoint import resolve_checkpoint
 from mlpf_stream.infer.metrics import measure_processes
-from mlpf_stream.models.artifact import CARD_FILE, load_model
+from mlpf_stream.models.artifact import load_model
 from mlpf_stream.models.network import Network
 from mlpf_stream.physics.evaluation import Measures
+from mlpf_stream.progress import progress
 from mlpf_stream.shards.index import DatasetIndex, open_dataset
 from mlpf_stream.shards.reader import read_pack
 from mlpf_stream.storage import open_store
@@ -27,7 +28,7 @@ from mlpf_stream.stream.collate import BatchShape, collate_all
 
 BASELINE = "baseline"
 EVALUATION_FILE = "evaluation.json"
-ROWS = 4096
+ROWS = 1024
 
 Tree = dict[str, dict[str, dict[str, dict[str, float | int | None]]]]
 
@@ -78,25 +79,6 @@ def evaluate(request: EvaluateRequest) -> Evaluation:
     return evaluation
 
 
-def resolve_checkpoint(path: str) -> Path:
-    """Return the folder of a model: the folder itself, or the newest checkpoint of a run.
-
-    Raises:
-        MissingDataError: neither a model nor a run.
-    """
-    folder = Path(path)
-    if (folder / CARD_FILE).is_file():
-        return folder
-    steps = sorted((folder / "checkpoints").glob("step-*"))
-    if not steps:
-        msg = (
-            f"expected a checkpoint (a folder with {CARD_FILE}), a run folder, or the word "
-            f"'baseline', found neither at {path!r}; 'mlpf train' makes one"
-        )
-        raise MissingDataError(msg)
-    return steps[-1]
-
-
 def _open_network(request: EvaluateRequest, index: DatasetIndex) -> Network:
     network, card = load_model(resolve_checkpoint(request.checkpoint))
     expected = {kind.name: kind.names for kind in index.kinds}
@@ -118,7 +100,7 @@ def _reconstruct_all(
     keys: list[str] = []
     generator: list[Particles] = []
     found: dict[str, list[Particles]] = {"mlpf": [], "baseline": [], "target": []}
-    with tqdm(total=int(chosen.sum()), unit="event", desc="evaluate") as bar:
+    with progress(int(chosen.sum()), "event", "evaluate") as bar:
         for pack in np.unique(index.pack[chosen]):
             events = _chosen_events(index, int(pack), chosen)
             keys.extend(events.keys)

@@ -3,6 +3,7 @@
 `writer` makes one per shard; `DatasetIndex` joins those of a dataset into numpy columns.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +15,7 @@ import pyarrow as pa
 from mlpf_stream.columns import MODE_KINDS, SCHEMA_VERSION, SPLITS, ElementKind, Split
 from mlpf_stream.errors import MissingDataError, SchemaError, ShardError
 from mlpf_stream.event import I64, Bool
-from mlpf_stream.manifest import MANIFEST_NAME, Manifest
+from mlpf_stream.manifest import MANIFEST_NAME, Manifest, ShardEntry
 from mlpf_stream.shards.pack import BufferPlace, PackEntry
 from mlpf_stream.storage import Store
 
@@ -119,7 +120,7 @@ class DatasetIndex:
         self.packs: list[PackPlace] = []
         tables = []
         for shard in manifest.shards:
-            table, packs = self._read_shard_index(shard.name, shard.index_bytes)
+            table, packs = self._read_shard_index(shard)
             number = pa.array(table["pack"].to_numpy() + len(self.packs), pa.int64())
             tables.append(table.set_column(1, "pack", number))
             self.packs.extend(PackPlace(shard.name, entry) for entry in packs)
@@ -134,11 +135,13 @@ class DatasetIndex:
         # Events of a pack lie together and in row order, so a pack is a range of events.
         self.pack_offsets: I64 = np.searchsorted(self.pack, np.arange(len(self.packs) + 1))
 
-    def _read_shard_index(self, name: str, size: int) -> tuple[pa.Table, list[PackEntry]]:
-        path = index_path(name)
+    def _read_shard_index(self, shard: ShardEntry) -> tuple[pa.Table, list[PackEntry]]:
+        path = index_path(shard.name)
         data = self.store.read(path)
-        if len(data) != size:
-            raise ShardError(path, f"{size} bytes", str(len(data)))
+        # Before it is decoded: Arrow trusts its offsets, and a damaged one reads foreign memory.
+        found = hashlib.sha256(data).hexdigest()
+        if found != shard.index_sha256:
+            raise ShardError(path, f"sha256 {shard.index_sha256}", f"{found} ({len(data)} bytes)")
         return decode_index(data, f"{self.store.url}/{path}")
 
     def __len__(self) -> int:

@@ -110,7 +110,8 @@ def locate_buffers(data: bytes, kinds: Sequence[ElementKind]) -> dict[str, Buffe
         offsets, values = array.buffers()[1], flat.buffers()[1]
         places[column.name] = BufferPlace(
             offsets.address - whole.address,
-            values.address - whole.address if values is not None else 0,
+            # An empty buffer has an address of its own, outside the pack.
+            values.address - whole.address if len(array.values) else 0,
             len(array.values),
         )
     return places

@@ -3,24 +3,22 @@
 Every file is a pure function of the request and its own index: same request, same bytes.
 """
 
-import multiprocessing
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from tqdm import tqdm
 
 from mlpf_stream.columns import DETECTORS, GUNS, PROCESSES
 from mlpf_stream.edm4hep.collections import Collections
 from mlpf_stream.edm4hep.writer import write_collections
 from mlpf_stream.errors import ConfigError
 from mlpf_stream.event import Jagged, offsets_of
+from mlpf_stream.progress import progress
 from mlpf_stream.simulate.calibration import averaged, calibration
 from mlpf_stream.simulate.calorimeter import shower
 from mlpf_stream.simulate.clustering import cluster
@@ -29,6 +27,7 @@ from mlpf_stream.simulate.guns import shoot
 from mlpf_stream.simulate.interactions import interact
 from mlpf_stream.simulate.record import Record
 from mlpf_stream.simulate.tracker import track
+from mlpf_stream.workers import in_order
 
 ENERGY: Final = 380
 """Centre-of-mass energy of the processes [GeV]."""
@@ -89,8 +88,9 @@ def simulate(request: SimulateRequest) -> SimulateSummary:
     start = time.perf_counter()
     Path(request.out).mkdir(parents=True, exist_ok=True)
     files: list[_File] = []
-    with tqdm(total=request.events, desc=request.process, unit="event", disable=None) as bar:
-        for file in _files(request):
+    indices = range(min(request.files, request.events))
+    with progress(request.events, "event", request.process) as bar:
+        for file in in_order(partial(_simulate_file, request), indices, request.workers):
             files.append(file)
             bar.update(file.events)
     numbers = averaged([file.calibration for file in files], [file.events for file in files])
@@ -136,18 +136,6 @@ def _check(request: SimulateRequest) -> None:
             f"expected at most {most} events in {request.files} files, found {request.events}; "
             f"use --files {needed}"
         )
-
-
-def _files(request: SimulateRequest) -> Iterator[_File]:
-    """Yield the finished files in order of their index."""
-    indices = range(min(request.files, request.events))
-    make = partial(_simulate_file, request)
-    if request.workers == 1 or len(indices) == 1:
-        yield from map(make, indices)
-        return
-    workers = min(request.workers, len(indices))
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(make, indices)
 
 
 def _simulate_file(request: SimulateRequest, index: int) -> _File:

@@ -118,9 +118,25 @@ def track(record: Record, detector: Detector, random: np.random.Generator) -> Tr
     fakes = chosen[random.integers(0, max(len(chosen), 1), number)]
     fake_T = np.arange(len(chosen) + len(fakes)) >= len(chosen)
     particle_T = np.concatenate([chosen, fakes])
-    order = np.lexsort((-pt_P[particle_T], record.event_P[particle_T]))
+    order = np.argsort(record.event_P[particle_T], kind="stable")
     particle_T, fake_T = particle_T[order], fake_T[order]
-    return _measure(record, particle_T, fake_T, detector, random)
+    return _by_measured_pt(_measure(record, particle_T, fake_T, detector, random))
+
+
+def _by_measured_pt(tracks: Tracks) -> Tracks:
+    """Return the tracks of every event by falling measured pT.
+
+    Any other order would tell what no feature does, such as which one of two copies came first.
+    """
+    event_T = np.repeat(np.arange(len(tracks.offsets) - 1), np.diff(tracks.offsets))
+    order = np.lexsort((np.abs(tracks.state_TS["omega"][:, 0]), event_T))
+    return Tracks(
+        {name: value_TS[order] for name, value_TS in tracks.state_TS.items()},
+        tracks.chi2_T[order],
+        tracks.ndf_T[order],
+        tracks.particle_T[order],
+        tracks.offsets,
+    )
 
 
 def _efficiency(record: Record, row_N: I64) -> F64:

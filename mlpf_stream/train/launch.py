@@ -69,10 +69,10 @@ def train(recipe: Recipe, *, resume: bool = False) -> TrainSummary:
         msg = f"expected no run in {str(folder)!r}, found one; give --resume, or another run.dir"
         raise ConfigError(msg)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / RECIPE_FILE).write_text(dump_recipe(recipe), encoding="utf-8")
     try:
         with _stop_on_signal() as asked:
             run = _open_run(recipe, folder, asked, resume=resume)
+            (folder / RECIPE_FILE).write_text(dump_recipe(recipe), encoding="utf-8")
             with Journal(folder, run.position.step) as journal:
                 run_training(run, journal)
     except MlpfError as error:

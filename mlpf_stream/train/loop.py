@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from mlpf_stream.columns import Split
 from mlpf_stream.config import Recipe
 from mlpf_stream.models.network import Network
+from mlpf_stream.progress import progress
 from mlpf_stream.shards.index import DatasetIndex
 from mlpf_stream.stream.collate import BatchShape
 from mlpf_stream.stream.direct import stream_steps
@@ -67,7 +67,7 @@ def run_training(run: Run, journal: Journal) -> None:
     begun, before = time.perf_counter(), run.position.seconds
     with (
         closing(_all_steps(run)) as steps,
-        tqdm(total=config.steps, initial=run.position.step, unit="step", desc="train") as bar,
+        progress(config.steps, "step", "train", done=run.position.step) as bar,
     ):
         for step in _timed(steps, run):
             number = run.position.step

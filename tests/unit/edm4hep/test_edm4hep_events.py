@@ -95,6 +95,17 @@ def test_not_a_number_in_the_mc_record_skips_its_event_only(scene_of, tmp_path):
     assert counts.skipped["non_finite"] == 1
 
 
+def test_momentum_too_large_to_store_skips_its_event_only(scene_of, tmp_path):
+    scene = photon_event(photon_event(scene_of()))
+    # Finite in the double precision of the file, infinite in a dataset.
+    scene.rows["MCParticles.momentum.y"][0][0] = 1e39
+    scene.particle(22, 1.0)
+    events, counts = scene.read(tmp_path)
+    assert events.keys == ("qq-f00d-1",)
+    assert counts.skipped["non_finite"] == 1
+    assert np.isfinite(events.generator.momentum_PM).all()
+
+
 def test_track_without_a_state_skips_its_event(scene_of, tmp_path):
     scene = photon_event(scene_of())
     scene.track([])

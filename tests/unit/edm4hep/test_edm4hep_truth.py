@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mlpf_stream.columns import CLASSES, CLUSTER, DETECTORS, NO_PARTICLE, TRACK, UNLINKED
+from mlpf_stream.edm4hep.assignment import Hosts
 from mlpf_stream.edm4hep.targets import build_targets
 from mlpf_stream.errors import EventError, SchemaError
 
@@ -241,3 +242,18 @@ def test_links_to_another_collection_are_ignored(scene_of, tmp_path):
     scene.rows["_ClusterMCTruthLink_to.collectionID"][-1][1] = 999
     _, counts = scene.read(tmp_path)
     assert (counts.targets, counts.unlinked_clusters) == (1, 1)
+
+
+def test_two_particles_on_one_element_are_an_error(scene_of, tmp_path, monkeypatch):
+    scene = scene_of().event()
+    one, two = scene.particle(22, 5.0), scene.particle(22, 4.0)
+    scene.cluster(5.0, [(one, 1.0)])
+    scene.cluster(4.0, [(two, 1.0)])
+
+    def assign_wrongly(visible_V, *_):
+        here = np.zeros(len(visible_V), np.int64)
+        return Hosts(track_V=here - 1, cluster_V=here, into_V=here - 1)
+
+    monkeypatch.setattr("mlpf_stream.edm4hep.targets.assign", assign_wrongly)
+    with pytest.raises(EventError, match="energy of visible particles is 9 GeV but 4 GeV"):
+        scene.read(tmp_path)

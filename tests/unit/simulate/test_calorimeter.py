@@ -3,6 +3,7 @@ import pytest
 
 from mlpf_stream.columns import DETECTORS
 from mlpf_stream.simulate.calorimeter import SUBDETECTORS, shower
+from mlpf_stream.simulate.clustering import LEAST_HIT
 from mlpf_stream.simulate.interactions import interact
 from mlpf_stream.simulate.record import (
     CREATED_IN_SIMULATION,
@@ -111,3 +112,18 @@ def test_what_flies_down_the_beam_pipe_leaves_the_detector(record_of):
     record = interact(record, CLIC, random)
     assert record.simulator_P[0] & LEFT_DETECTOR
     assert 0 not in shower(record, CLIC, random).particle_D
+
+
+@pytest.mark.parametrize("name", ["gun-gamma", "gun-e", "gun-pi", "gun-mu", "gun-KL"])
+def test_a_subdetector_shows_the_energy_of_a_hit_or_nothing(fire, name):
+    energy_CS = fire(name, 400, 2).clusters.energy_CS
+    assert ((energy_CS == 0) | (energy_CS >= np.array(LEAST_HIT))).all()
+
+
+def test_an_exact_zero_tells_no_photons_from_hadrons(fire):
+    hcal = SUBDETECTORS.index("hcal")
+    for name in ("gun-gamma", "gun-pi"):
+        simulated = fire(name, 2000, 1)
+        # As soft as in jets: without energy in the HCAL there are both.
+        soft = simulated.clusters.energy_C < 5
+        assert (simulated.clusters.energy_CS[soft, hcal] == 0).mean() > 0.1

@@ -81,3 +81,14 @@ def test_some_tracks_are_fake_and_some_particles_have_two(pions):
     twice = len(linked) - len(np.unique(linked))
     assert 0 < fakes < 0.02 * len(linked)
     assert 0 < twice < 0.05 * len(linked)
+
+
+def test_the_order_of_tracks_says_nothing_that_their_features_do_not(pions):
+    tracks = pions.tracks
+    event = np.repeat(np.arange(pions.record.events), np.diff(tracks.offsets))
+    curvature = np.abs(tracks.state_TS["omega"][:, 0])
+    assert (np.diff(curvature)[np.diff(event) == 0] >= 0).all()
+    assert (
+        pions.record.event_P[tracks.particle_T[tracks.particle_T >= 0]]
+        == event[tracks.particle_T >= 0]
+    ).all()
