@@ -1,8 +1,9 @@
 # Every target sets up what it needs. `make help` lists them.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
+MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := simulate,convert,train,physics,dev
+EXTRAS := simulate,convert,train,physics,report,dev
 MLPF_TEST_DATA ?= $(abspath ../shared/data)
 PYTEST := MLPF_TEST_DATA=$(MLPF_TEST_DATA) $(BIN)/python -m pytest -n 2 --dist worksteal
 
@@ -21,7 +22,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
 
-demo: setup  ## the main job end to end: simulate, convert, train, evaluate, a table
+demo: setup  ## the main job end to end: simulate, convert, train, evaluate, a table, a report
 	$(BIN)/python -m benchmarks.demo
 
 test: setup  ## unit, property and integration tests

@@ -2,8 +2,8 @@
 
 Simulate events to train on (ttbar, qq) and events never trained on (WW, ZH), convert them, train
 the LSH graph network and a per-element network of the same size on the same batches, evaluate both,
-print one table. Ends with an error if the graph network is not ahead of the per-element network by
-more than the printed errors, or if the data are too easy.
+print one table and draw one report. Ends with an error if the graph network is not ahead of the
+per-element network by more than the printed errors, or if the data are too easy.
 """
 
 import argparse
@@ -64,8 +64,9 @@ def main() -> int:
     trees = {model: _evaluate(out, model) for model in trained}
     rows = _rows(trees)
     verdict, ahead = _judge(trees)
+    page = _report(out, tuple(trained))
     seconds = time.perf_counter() - started
-    text = [*_data_lines(card), "", *_table(rows), "", *verdict, *_next(out, seconds)]
+    text = [*_data_lines(card), "", *_table(rows), "", *verdict, *_next(out, page, seconds)]
     if not options.json:
         print("\n".join(text))
     (out / "results.txt").write_text("\n".join(text) + "\n", encoding="utf-8")
@@ -118,6 +119,12 @@ def _evaluate(out: Path, model: str) -> Tree:
     )
     processes: Tree = tree["processes"]
     return processes
+
+
+def _report(out: Path, models: Sequence[str]) -> Path:
+    """Draw both runs side by side."""
+    _mlpf("report", *(out / model for model in models), "--out", out / "report.html")
+    return out / "report.html"
 
 
 def _rows(trees: dict[str, Tree]) -> list[Row]:
@@ -188,11 +195,12 @@ def _data_lines(card: dict[str, float]) -> list[str]:
     ]
 
 
-def _next(out: Path, seconds: float) -> list[str]:
+def _next(out: Path, page: Path, seconds: float) -> list[str]:
     folder = _shown(out)
     return [
         "",
         f"done in {seconds:.0f} s; everything is in {folder}",
+        f"report: {_shown(page)}",
         "try next:",
         f"  .venv/bin/mlpf inspect {folder}/dataset --verify",
         f"  .venv/bin/mlpf evaluate {folder}/lsh --data {folder}/dataset --out eval --split valid",

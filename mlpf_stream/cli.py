@@ -274,6 +274,19 @@ def evaluate(
 
 
 @app.command()
+def report(
+    folders: Annotated[list[str], typer.Argument(help="run folders or evaluations; two compare")],
+    out: Annotated[str, typer.Option(help="HTML file to write")] = "report.html",
+    as_json: Json = False,
+) -> None:
+    """Draw what evaluate and train wrote as one page that needs no network."""
+    from mlpf_stream.report import report as run
+
+    file = run(folders, out)
+    _emit({"file": file}, [f"report {file}"], as_json)
+
+
+@app.command()
 def schema(
     out: Annotated[str, typer.Option(help="folder for the schemas")] = ".",
     as_json: Json = False,

@@ -98,6 +98,7 @@ class TrainConfig(Section):
     valid_every: int = Field(200, ge=1, description="steps between validations")
     valid_events: int = Field(2000, ge=1, description="at most so many events per validation")
     log_every: int = Field(1, ge=1, description="steps between lines of metrics.jsonl")
+    log_keys: bool = Field(True, description="write all event keys of a step, not only a digest")
     threads: int = Field(0, ge=0, description="CPU threads of torch; 0: all cores")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where tensors live")
 

@@ -78,6 +78,7 @@ class SourceEntry(Entry):
     process: str
     events: int
     skipped: dict[str, int] = {}
+    candidates: Literal["stored", "rule_based"] = "stored"
     generator: dict[str, str | int | float] = {}
 
 

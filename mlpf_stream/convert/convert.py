@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from mlpf_stream.columns import DETECTORS, MODE_KINDS, Mode, Role
@@ -17,6 +17,7 @@ from mlpf_stream.edm4hep.events import ReadCounts, ReadRequest, read_events, sum
 from mlpf_stream.errors import ConfigError, DataError
 from mlpf_stream.event import Events
 from mlpf_stream.manifest import MANIFEST_NAME, Manifest
+from mlpf_stream.physics.baseline import reconstruct
 from mlpf_stream.progress import progress
 from mlpf_stream.shards.writer import ShardLimits, ShardWriter
 from mlpf_stream.storage import Store, open_store
@@ -154,4 +155,12 @@ def _read(request: ConvertRequest, source: Source) -> list[Part]:
         mode=request.mode,
         file_id=source.file_id,
     )
-    return list(read_events(source.path, asked))
+    return [_with_baseline(part, asked) for part in read_events(source.path, asked)]
+
+
+def _with_baseline(part: Part, asked: ReadRequest) -> Part:
+    """Run the rule-based baseline where the file holds none."""
+    events, counts = part
+    if counts.has_candidates:
+        return part
+    return replace(events, candidates=reconstruct(events, asked.detector).particles), counts

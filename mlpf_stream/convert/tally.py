@@ -98,6 +98,7 @@ class Tally:
             process=source.process,
             events=counts.events,
             skipped=skipped,
+            candidates="stored" if counts.has_candidates else "rule_based",
             generator=source.generator,
         )
         self.files.append(entry)

@@ -15,6 +15,7 @@ from mlpf_stream.edm4hep.accounts import TruthCounts
 from mlpf_stream.edm4hep.candidates import FIELD_LEAVES, build_candidates, measure_field
 from mlpf_stream.edm4hep.collections import Collections
 from mlpf_stream.edm4hep.elements import ElementSet, build_elements
+from mlpf_stream.edm4hep.leaves import PFOS
 from mlpf_stream.edm4hep.links import TruthSource, truth_source
 from mlpf_stream.edm4hep.reader import probe, read_collections, read_leaves
 from mlpf_stream.edm4hep.targets import Targets, build_targets
@@ -50,7 +51,8 @@ class ReadCounts:
 
     `clusters_shared` have two particles that each gave 10 % of the linked energy,
     `clusters_without_target` host none, `unlinked_*` have no truth link at all; `dangling_hits`
-    belong to clusters but are not stored; `dropped_energy` in GeV; `field` in T.
+    belong to clusters but are not stored; `dropped_energy` in GeV; `field` in T;
+    `has_candidates` tells whether the file holds a baseline.
     """
 
     events_read: int
@@ -71,6 +73,7 @@ class ReadCounts:
     missing_features: tuple[str, ...]
     field: float
     field_source: FieldSource
+    has_candidates: bool
 
 
 def read_events(path: str, request: ReadRequest) -> Iterator[tuple[Events, ReadCounts]]:
@@ -125,7 +128,7 @@ def sum_counts(parts: Sequence[ReadCounts]) -> ReadCounts:
 
 def _summed() -> list[str]:
     """Return the names of the counts that add up."""
-    fixed = {"truth_source", "missing_features", "field", "field_source"}
+    fixed = {"truth_source", "missing_features", "field", "field_source", "has_candidates"}
     return [item.name for item in fields(ReadCounts) if item.name not in fixed]
 
 
@@ -167,6 +170,7 @@ class _Step:
     elements: ElementSet
     targets: Targets
     candidates: Particles
+    has_candidates: bool
     reason_E: np.ndarray[tuple[int], np.dtype[np.str_]]
 
     def events(self, keys: tuple[str, ...]) -> Events:
@@ -200,7 +204,7 @@ def _convert(collections: Collections, detector: Detector, field: float) -> _Ste
     reason_E[targets.counts.targets == 0] = "no_target"
     reason_E[~finite_E] = "non_finite"
     reason_E[np.sum(lengths, axis=0) == 0] = "empty"
-    return _Step(elements, targets, candidates, reason_E)
+    return _Step(elements, targets, candidates, f"{PFOS}.energy" in collections, reason_E)
 
 
 def _finite(rows: np.ndarray[tuple[int, int], np.dtype[np.float32]], offsets: I64) -> Bool:
@@ -232,5 +236,6 @@ def _counts(step: _Step, kept: I64, facts: tuple[TruthSource, float, FieldSource
         missing_features=step.elements.missing_features,
         field=field,
         field_source=field_source,
+        has_candidates=step.has_candidates,
         **sums,
     )

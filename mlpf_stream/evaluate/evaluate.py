@@ -13,13 +13,14 @@ from mlpf_stream.columns import Split
 from mlpf_stream.config import PhysicsConfig
 from mlpf_stream.device import open_device, set_threads
 from mlpf_stream.errors import ConfigError
+from mlpf_stream.evaluate.data_card import data_card
 from mlpf_stream.event import Events, Particles, concatenate_particles
 from mlpf_stream.infer.candidates import reconstruct
 from mlpf_stream.infer.checkpoint import resolve_checkpoint
 from mlpf_stream.infer.metrics import measure_processes
-from mlpf_stream.models.artifact import load_model
+from mlpf_stream.models.artifact import ModelCard, load_model
 from mlpf_stream.models.network import Network
-from mlpf_stream.physics.evaluation import Measures
+from mlpf_stream.physics.evaluation import LEAST_MISSING, Measures
 from mlpf_stream.progress import progress
 from mlpf_stream.shards.index import DatasetIndex, open_dataset
 from mlpf_stream.shards.reader import read_pack
@@ -64,7 +65,9 @@ def evaluate(request: EvaluateRequest) -> Evaluation:
     """
     started = time.perf_counter()
     index = open_dataset(open_store(request.data))
-    network = None if request.checkpoint == BASELINE else _open_network(request, index)
+    network, card = None, None
+    if request.checkpoint != BASELINE:
+        network, card = _open_network(request, index)
     chosen = index.in_split(None if request.split == "all" else request.split)
     if not chosen.any():
         msg = f"expected events in split {request.split!r} of {request.data!r}, found none"
@@ -75,11 +78,11 @@ def evaluate(request: EvaluateRequest) -> Evaluation:
     evaluation = Evaluation(
         str(Path(request.out) / EVALUATION_FILE), processes, len(keys), len(keys) / seconds
     )
-    _write(request, index, evaluation)
+    _write(request, index, evaluation, card)
     return evaluation
 
 
-def _open_network(request: EvaluateRequest, index: DatasetIndex) -> Network:
+def _open_network(request: EvaluateRequest, index: DatasetIndex) -> tuple[Network, ModelCard]:
     network, card = load_model(resolve_checkpoint(request.checkpoint))
     expected = {kind.name: kind.names for kind in index.kinds}
     if dict(card.kinds) != expected:
@@ -89,7 +92,7 @@ def _open_network(request: EvaluateRequest, index: DatasetIndex) -> Network:
         )
         raise ConfigError(msg)
     set_threads(0)
-    return network.to(open_device(request.device))
+    return network.to(open_device(request.device)), card
 
 
 def _reconstruct_all(
@@ -122,7 +125,9 @@ def _chosen_events(
     return read_pack(index, pack).select(np.flatnonzero(chosen[first:last]).astype(np.int64))
 
 
-def _write(request: EvaluateRequest, index: DatasetIndex, evaluation: Evaluation) -> None:
+def _write(
+    request: EvaluateRequest, index: DatasetIndex, evaluation: Evaluation, card: ModelCard | None
+) -> None:
     """Write evaluation.json: what was measured, on what, with which settings."""
     folder = Path(request.out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -133,10 +138,29 @@ def _write(request: EvaluateRequest, index: DatasetIndex, evaluation: Evaluation
         "split": request.split,
         "events": evaluation.events,
         "physics": request.physics.model_dump(),
+        "least_missing_gev": LEAST_MISSING,
         "processes": measures_tree(evaluation.processes),
+        "model": _model_facts(card),
+        "dataset": data_card(index.manifest),
+        "histograms": {
+            process: {name: measures.spectra.as_json() for name, measures in parts.items()}
+            for process, parts in evaluation.processes.items()
+        },
     }
     path = folder / EVALUATION_FILE
     path.write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
+
+
+def _model_facts(card: ModelCard | None) -> dict[str, object] | None:
+    """Return what was judged beside the baseline, None for nothing."""
+    if card is None:
+        return None
+    return {
+        "kind": card.model.kind,
+        "parameters": card.parameters,
+        "digest": card.digest,
+        "provenance": dict(card.provenance),
+    }
 
 
 def measures_tree(processes: dict[str, dict[str, Measures]]) -> Tree:

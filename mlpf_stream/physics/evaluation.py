@@ -12,6 +12,7 @@ import numpy as np
 from mlpf_stream.config import PhysicsConfig
 from mlpf_stream.errors import SchemaError
 from mlpf_stream.event import F64, I64, Particles
+from mlpf_stream.physics.histogram import Binning, Histogram, JsonHistogram, fill
 from mlpf_stream.physics.jets import Jets, JetSettings, cluster_jets
 from mlpf_stream.physics.missing import (
     MissingMomentum,
@@ -34,6 +35,32 @@ LEAST_MISSING = 5.0
 SEED = 20230913
 """Seed of the resamplings: the same for all reconstructions, or differences were not paired."""
 
+JET_RESPONSE = Binning(0.0, 2.0, 80)
+MOMENTUM_RESPONSE = Binning(0.5, 1.5, 80)
+MISSING_DIFFERENCE = Binning(-40.0, 40.0, 80)
+"""Bins of the x and y differences of the missing momentum [GeV]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spectra:
+    """How the measured values of one reconstruction are spread.
+
+    `jet` and `momentum`: responses; `met`: x and y differences of the missing momentum [GeV], two
+    values per event.
+    """
+
+    jet: Histogram
+    met: Histogram
+    momentum: Histogram
+
+    def as_json(self) -> dict[str, JsonHistogram]:
+        """Return the histograms by name."""
+        return {
+            "jet": self.jet.as_json(),
+            "met": self.met.as_json(),
+            "momentum": self.momentum.as_json(),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Measures:
@@ -50,9 +77,10 @@ class Measures:
     momentum: Summary
     met_resolution: float
     met_resolution_error: float
+    spectra: Spectra
 
     def as_json(self) -> dict[str, dict[str, float | int | None]]:
-        """Return the numbers by name, None for NaN."""
+        """Return the numbers by name, None for NaN; the spectra speak for themselves."""
         extra = {
             name: None if np.isnan(value) else value
             for name, value in (
@@ -171,12 +199,18 @@ def _measures(
     spread = summarise(components, draws_BE)
     met = _event_sample(found.missing.magnitude, truth.missing.magnitude, LEAST_MISSING)
     momentum = _event_sample(found.total.scalar, truth.total.scalar, 0.0)
+    jet = jet_sample(found.jets, truth.jets, settings.match_radius)
     return Measures(
-        jet=summarise(jet_sample(found.jets, truth.jets, settings.match_radius), draws_BE),
+        jet=summarise(jet, draws_BE),
         met=summarise(met, draws_BE),
         momentum=summarise(momentum, draws_BE),
         met_resolution=spread.iqr,
         met_resolution_error=spread.iqr_error,
+        spectra=Spectra(
+            jet=fill(jet.value_N, JET_RESPONSE),
+            met=fill(difference_2E, MISSING_DIFFERENCE),
+            momentum=fill(momentum.value_N, MOMENTUM_RESPONSE),
+        ),
     )
 
 

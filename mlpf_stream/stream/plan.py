@@ -112,6 +112,9 @@ def plan_epoch(table: PlanTable, spec: PlanSpec) -> Plan:
     packs, visits = _pack_order(table, spec)
     window_offsets = _cut_windows(table.pack_bytes[packs], spec.window_bytes)
     events, event_window = _event_order(table, spec, packs, visits, window_offsets)
+    if not len(events):
+        msg = f"expected events in epoch {spec.epoch}, found none: mixing weights {spec.weights}"
+        raise ConfigError(msg)
     cuts = _next_fit(table.length[events], spec.row_budget)
     steps = -(-(len(cuts) - 1) // spec.micro_batches)
     missing = steps * spec.micro_batches - (len(cuts) - 1)

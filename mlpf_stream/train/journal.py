@@ -26,10 +26,12 @@ class Journal:
         """Write the metrics of a step."""
         self._metrics.write(json.dumps({"step": step, **values}) + "\n")
 
-    def keys(self, step: int, epoch: int, keys: Sequence[str]) -> None:
-        """Write which events a global step held, in order, with a digest of them."""
+    def keys(self, step: int, epoch: int, keys: Sequence[str], *, whole: bool) -> None:
+        """Write a digest of the events of a global step, in order; the keys too if `whole`."""
         digest = xxhash.xxh3_64_hexdigest("\n".join(keys).encode())
-        line = {"step": step, "epoch": epoch, "digest": digest, "keys": list(keys)}
+        line = {"step": step, "epoch": epoch, "events": len(keys), "digest": digest}
+        if whole:
+            line["keys"] = list(keys)
         self._keys.write(json.dumps(line) + "\n")
 
     def flush(self) -> None:

@@ -64,6 +64,8 @@ def run_training(run: Run, journal: Journal) -> None:
         NonFiniteLossError: names the step and its events; checkpoints before it stay.
     """
     config = run.recipe.train
+    if run.position.step >= config.steps:
+        return
     begun, before = time.perf_counter(), run.position.seconds
     with (
         closing(_all_steps(run)) as steps,
@@ -74,7 +76,7 @@ def run_training(run: Run, journal: Journal) -> None:
             metrics = train_step(run.network, run.optimizer, step, number, config, run.recipe.loss)
             run.worked = time.perf_counter() - begun
             run.position = _advance(run.position, step, before + run.worked)
-            journal.keys(number, step.epoch, step.keys)
+            journal.keys(number, step.epoch, step.keys, whole=config.log_keys)
             if number % config.log_every == 0:
                 journal.metrics(number, {"epoch": step.epoch, **_named(metrics)})
             bar.update()

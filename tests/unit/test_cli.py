@@ -17,7 +17,7 @@ stream: {row_budget: 256}
 model: {kind: lsh_gnn, width: 16, layers: 1, heads: 2, block: 8}
 train: {steps: 3, threads: 1, device: cpu}
 """
-VERBS = ("simulate", "convert", "inspect", "train", "evaluate", "schema")
+VERBS = ("simulate", "convert", "inspect", "train", "evaluate", "report", "schema")
 ILD = "edm4hep_ILD_mumuH_v01-00_podio_v01-07_10ev.root"
 
 
@@ -124,6 +124,8 @@ def test_the_main_job_from_verb_to_verb(tmp_path):
         assert measures.keys() == {"jet", "met", "momentum"}
     written = json.loads((tmp_path / judged["evaluation"]).read_text())
     assert written["processes"] == judged["processes"]
+    page = one_object(run("report", "run", "judged", "--out", "a/r.html", "--json", cwd=tmp_path))
+    assert "gun-pi" in (tmp_path / page["file"]).read_text()
 
 
 def test_schema_writes_what_it_names(tmp_path):
@@ -158,6 +160,7 @@ def test_every_verb_explains_itself(verb, capsys):
     [
         ("simulate", ["default: 500", "default: 4;", "default: clic", "gun-tau"]),
         ("convert", ["default: clusters", "default: 0.05", "solenoid field [T]", "measured"]),
+        ("report", ["default: report.html"]),
         ("evaluate", ["default: test", "default: 0.7", "[rad]"]),
     ],
 )

@@ -52,6 +52,31 @@ def opened(out):
     return open_dataset(open_store(out))
 
 
+def without_candidates(leaves):
+    """Remove the stored baseline from a file."""
+    for name in [name for name in leaves if "PandoraPFOs" in name]:
+        del leaves[name]
+
+
+def test_a_file_without_candidates_gets_the_rule_based_baseline(pions, tmp_path):
+    bare = spoil(pions[0], tmp_path / "bare.root", without_candidates)
+    made = make(str(tmp_path / "bare"), bare)
+    stored = make(str(tmp_path / "stored"), pions[0])
+    assert [file.candidates for file in made.files] == ["rule_based"]
+    assert [file.candidates for file in stored.files] == ["stored"]
+    # The simulation stored what the same rules find: the two must agree, event by event.
+    found, expected = (read_events(opened(str(tmp_path / name))) for name in ("bare", "stored"))
+    energy = {
+        name: {key.rsplit("-", 1)[1]: energies[e] for e, key in enumerate(events.keys)}
+        for name, events in (("found", found), ("expected", expected))
+        for energies in [
+            np.bincount(events.candidates.event_P, events.candidates.column("energy"), len(events))
+        ]
+    }
+    assert energy["found"] == pytest.approx(energy["expected"], rel=1e-5)
+    assert len(energy["found"]) == 20
+
+
 def test_neither_workers_nor_repetition_change_a_byte(pions, tmp_path):
     for name, workers in (("one", 1), ("again", 1), ("two", 2)):
         make(str(tmp_path / name), *pions, workers=workers)

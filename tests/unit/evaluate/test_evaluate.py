@@ -100,6 +100,32 @@ def test_what_is_written_is_what_was_measured(judge, data, tmp_path):
     jet = tree["processes"]["ZH"]["target"]["jet"]
     assert jet["median"] == evaluation.processes["ZH"]["target"].jet.median
     assert {"median", "iqr", "matched_fraction"} <= jet.keys()
+    assert tree["model"] is None
+
+
+def test_the_file_holds_what_a_report_needs(judge, run, data):
+    evaluation = judge(run, split="all")
+    tree = json.loads(Path(evaluation.path).read_text())
+    index = open_dataset(open_store(data))
+    card = tree["dataset"]
+    assert {part["name"]: part["role"] for part in card["processes"]}["ZH"] == "ood"
+    assert sum(part["events"] for part in card["processes"]) == card["events"] == len(index.length)
+    assert sum(card["lengths"]["counts"]) == card["events"]
+    assert sum(card["classes"].values()) <= card["elements"] == index.length.sum()
+    assert (card["detector"], card["field"]) == ("clic", 4.0)
+    assert all("file" not in facts for facts in card["generators"])
+    assert tree["model"]["kind"] == "lsh_gnn"
+    for process, parts in tree["processes"].items():
+        for name, measures in parts.items():
+            spectra = tree["histograms"][process][name]
+            for measure in ("jet", "momentum"):
+                assert values(spectra[measure]) == measures[measure]["count"]
+            events = int((np.array(index.process_names)[index.process] == process).sum())
+            assert values(spectra["met"]) == 2 * events
+
+
+def values(histogram):
+    return sum(histogram["counts"]) + histogram["underflow"] + histogram["overflow"]
 
 
 @pytest.mark.parametrize("split", ["train", "valid", "test", "all"])

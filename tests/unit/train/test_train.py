@@ -103,6 +103,26 @@ def partial(folder, stop):
         file.write('{"step": 12, "ep')
 
 
+def test_resuming_a_finished_run_changes_nothing(tmp_path):
+    first = train(recipe(tmp_path / "run"))
+    before = (digest(tmp_path / "run"), (tmp_path / "run" / METRICS_FILE).read_text())
+    again = train(recipe(tmp_path / "run"), resume=True)
+    assert (digest(tmp_path / "run"), (tmp_path / "run" / METRICS_FILE).read_text()) == before
+    assert (again.steps, again.last_loss, again.checkpoint) == (
+        first.steps,
+        first.last_loss,
+        first.checkpoint,
+    )
+
+
+def test_a_refused_resume_leaves_the_recipe_of_the_run(tmp_path):
+    train(recipe(tmp_path / "run"))
+    before = (tmp_path / "run" / "recipe.yaml").read_text()
+    with pytest.raises(ResumeError):
+        train(recipe(tmp_path / "run", run__seed=5), resume=True)
+    assert (tmp_path / "run" / "recipe.yaml").read_text() == before
+
+
 def test_resume_without_a_checkpoint_starts_from_the_beginning(tmp_path):
     train(recipe(tmp_path / "fresh"), resume=True)
     train(recipe(tmp_path / "plain"))
