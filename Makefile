@@ -44,6 +44,7 @@ ci: setup lint demo  ## what CI runs: set-up, lint, demo, tests last
 	$(MAKE) test
 
 bench: setup  ## benchmarks; each prints one JSON object
+	MLPF_TEST_DATA=$(MLPF_TEST_DATA) $(BIN)/python -m benchmarks.bench_baseline --json
 	$(BIN)/python -m benchmarks.demo --json
 
 clean:  ## remove the environment and what the demo wrote
