@@ -36,7 +36,7 @@ class Pick:
 def collate(picks: Sequence[Pick], shape: BatchShape) -> Batch:
     """Gather events, in order, into one batch of `shape.rows` rows; the rest is the tail."""
     # Memory of torch, not of numpy: it is always 64-byte aligned, and the last bit of a matrix
-    # product on a CPU depends on the alignment of its operands.
+    # product on a CPU may depend on the alignment of its operands.
     x_TF = torch.zeros(shape.rows, WIDTH)
     kind_T = torch.zeros(shape.rows, dtype=torch.int64)
     class_T = torch.full((shape.rows,), UNLINKED, dtype=torch.int64)
