@@ -133,7 +133,7 @@ def restore_optimizer(
         if len(own) != 3:
             raise ResumeError(f"expected optimiser state of {name!r}, found {sorted(own)}")
         # Adam keeps its step counter on the CPU. Its moments get the strides and the alignment of
-        # their parameter, as in the run that made them: the last bit of an update may depend on both.
+        # their parameter, as in the run that made them: the last bit may depend on both.
         optimizer.state[parameter] = {
             key: value.clone() if key == "step" else torch.zeros_like(parameter.data).copy_(value)
             for key, value in own.items()
