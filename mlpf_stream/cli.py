@@ -186,8 +186,8 @@ def _in_words(manifest: Manifest) -> Sequence[str]:
     return [
         f"{manifest.events} events, {manifest.elements} elements, {len(manifest.shards)} shards; "
         f"skipped {dict(manifest.skipped) or 'none'}; unlinked tracks {truth.unlinked_tracks}",
-        f"clusters that hold two particles: {truth.clusters_shared / max(truth.clusters, 1):.0%}, "
-        f"without target: {truth.clusters_without_target / max(truth.clusters, 1):.0%}",
+        f"clusters that hold two particles: {truth.shared_fraction:.0%}, "
+        f"without target: {truth.untargeted_fraction:.0%}",
     ]
 
 

@@ -22,6 +22,9 @@ UNLINKED: Final = -1
 NO_PARTICLE: Final = -1
 """Particle index of an element to which no target particle contributed."""
 
+LOG_OFFSET: Final = 1e-3
+"""A logarithmic feature is log(max(x, 0) + LOG_OFFSET), x in the column's unit."""
+
 MOMENTUM: Final = ("pt", "eta", "sin_phi", "cos_phi", "energy")
 """Columns of every four-momentum: GeV, 1, 1, 1, GeV."""
 

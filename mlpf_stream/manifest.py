@@ -95,6 +95,16 @@ class TruthEntry(Entry):
     dropped_energy: float = Field(0.0, description="GeV")
     dangling_hits: int = 0
 
+    @property
+    def shared_fraction(self) -> float:
+        """Return the part of the clusters that hold two particles."""
+        return self.clusters_shared / max(self.clusters, 1)
+
+    @property
+    def untargeted_fraction(self) -> float:
+        """Return the part of the clusters that carry no target."""
+        return self.clusters_without_target / max(self.clusters, 1)
+
 
 class Manifest(Entry):
     """Everything a reader must know before it opens a shard."""

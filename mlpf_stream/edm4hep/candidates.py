@@ -20,13 +20,18 @@ MIN_FIELD_TRACKS: Final = 5
 """Fewest single-track candidates that measure the field."""
 
 
+def has_candidates(collections: Collections) -> bool:
+    """Return whether the file holds particle-flow candidates."""
+    return f"{PFOS}.energy" in collections
+
+
 def build_candidates(collections: Collections) -> Particles:
     """Return the particle-flow candidates of every event; none where the file has no collection.
 
     Raises:
         SchemaError: the collection is stored in part.
     """
-    if f"{PFOS}.energy" not in collections:
+    if not has_candidates(collections):
         return Particles.empty(collections.events)
     members = ("momentum.x", "momentum.y", "momentum.z", "energy")
     vector = [collections[f"{PFOS}.{name}"].values.astype(np.float64) for name in members]

@@ -12,10 +12,14 @@ import numpy as np
 
 from mlpf_stream.columns import MODE_KINDS, TRACK, Detector, Mode
 from mlpf_stream.edm4hep.accounts import TruthCounts
-from mlpf_stream.edm4hep.candidates import FIELD_LEAVES, build_candidates, measure_field
+from mlpf_stream.edm4hep.candidates import (
+    FIELD_LEAVES,
+    build_candidates,
+    has_candidates,
+    measure_field,
+)
 from mlpf_stream.edm4hep.collections import Collections
 from mlpf_stream.edm4hep.elements import ElementSet, build_elements
-from mlpf_stream.edm4hep.leaves import PFOS
 from mlpf_stream.edm4hep.links import TruthSource, truth_source
 from mlpf_stream.edm4hep.reader import probe, read_collections, read_leaves
 from mlpf_stream.edm4hep.targets import Targets, build_targets
@@ -204,7 +208,7 @@ def _convert(collections: Collections, detector: Detector, field: float) -> _Ste
     reason_E[targets.counts.targets == 0] = "no_target"
     reason_E[~finite_E] = "non_finite"
     reason_E[np.sum(lengths, axis=0) == 0] = "empty"
-    return _Step(elements, targets, candidates, f"{PFOS}.energy" in collections, reason_E)
+    return _Step(elements, targets, candidates, has_candidates(collections), reason_E)
 
 
 def _finite(rows: np.ndarray[tuple[int, int], np.dtype[np.float32]], offsets: I64) -> Bool:

@@ -17,13 +17,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from mlpf_stream.columns import KINDS, ElementKind
+from mlpf_stream.columns import KINDS, LOG_OFFSET, ElementKind
 from mlpf_stream.models.initial import spread
 
 F32 = npt.NDArray[np.float32]
-
-LOG_OFFSET = 1e-3
-"""A logarithmic feature is log(max(x, 0) + LOG_OFFSET), x in the column's unit."""
 
 _SQUEEZE = 3.0  # sigma; beyond this a feature grows like its logarithm
 _MAX_SIGMA = 1e4

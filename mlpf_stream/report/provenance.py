@@ -1,12 +1,11 @@
 """Where everything came from: the data card, the settings of runs, and the commands."""
 
-import math
 import shlex
 from collections.abc import Iterator, Sequence
 
 from mlpf_stream.report.comparison import Comparison
 from mlpf_stream.report.folder import Folder
-from mlpf_stream.report.markup import NOTHING, Cell, facts, row, table, text
+from mlpf_stream.report.markup import NOTHING, Cell, facts, number, row, table, text
 from mlpf_stream.report.records import DataCard, EvaluationRecord
 
 ROLES = {"train": "trained on", "ood": "never trained on"}
@@ -126,11 +125,11 @@ def _run_facts(folder: Folder) -> dict[str, str]:
         known |= {
             "steps": f"{summary.steps:,}",
             "events seen": f"{summary.events:,}",
-            "train loss, first tenth": _shown(summary.first_loss),
-            "train loss, last tenth": _shown(summary.last_loss),
-            "validation loss": _shown(summary.valid_loss),
-            "events per second": _shown(summary.events_per_second, 0),
-            "waited for data": _shown(summary.data_wait_fraction, 3),
+            "train loss, first tenth": number(summary.first_loss, 4),
+            "train loss, last tenth": number(summary.last_loss, 4),
+            "validation loss": number(summary.valid_loss, 4),
+            "events per second": number(summary.events_per_second, 0),
+            "waited for data": number(summary.data_wait_fraction, 3),
         }
     ended = f"{outcome.message} (code {outcome.code})" if outcome else "not ended"
     return known | {"outcome": text(ended)}
@@ -145,10 +144,6 @@ def _recipe_facts(folder: Folder) -> dict[str, str]:
         for section, part in folder.training.recipe.items()
         for key, value in part.items()
     }
-
-
-def _shown(value: float | None, digits: int = 4) -> str:
-    return NOTHING if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
 def commands(comparison: Comparison) -> list[str]:

@@ -9,12 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlpf_stream.columns import ElementKind
+from mlpf_stream.columns import LOG_OFFSET, ElementKind
 from mlpf_stream.event import F32, F64
 from mlpf_stream.manifest import FeatureEntry
-
-LOG_FLOOR = 1e-3
-"""Added before the logarithm, so that zero energies stay finite [GeV]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +64,7 @@ class FeatureStatistics:
             return
         x = x_RF.astype(np.float64)
         self._linear = self._linear.merge(Moments.of(x))
-        self._log = self._log.merge(Moments.of(np.log(np.maximum(x, 0.0) + LOG_FLOOR)))
+        self._log = self._log.merge(Moments.of(np.log(np.maximum(x, 0.0) + LOG_OFFSET)))
         self._min_F = np.minimum(self._min_F, x.min(axis=0))
         self._max_F = np.maximum(self._max_F, x.max(axis=0))
 

@@ -20,10 +20,10 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from mlpf_stream.errors import MlpfError, ResumeError
+from mlpf_stream.infer.checkpoint import FOLDER, list_checkpoints
 from mlpf_stream.models.artifact import card_of, load_model, save_model
 from mlpf_stream.models.network import Network
 
-FOLDER: Final = "checkpoints"
 OPTIMIZER_FILE: Final = "optimizer.safetensors"
 STATE_FILE: Final = "state.json"
 
@@ -72,11 +72,6 @@ def save_checkpoint(
     for old in list_checkpoints(run)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return final
-
-
-def list_checkpoints(run: Path) -> list[Path]:
-    """Return the committed checkpoints of a run, oldest first."""
-    return sorted((run / FOLDER).glob("step-*"))
 
 
 def latest_checkpoint(run: Path) -> Checkpoint | None:

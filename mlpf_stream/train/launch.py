@@ -6,7 +6,7 @@ import math
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from mlpf_stream.columns import CLASSES, DETECTORS, MODE_KINDS
 from mlpf_stream.config import Recipe, dump_recipe
 from mlpf_stream.device import describe, open_device, seed_everything, set_threads
 from mlpf_stream.errors import ConfigError, MlpfError, ResumeError
+from mlpf_stream.infer.checkpoint import list_checkpoints
 from mlpf_stream.manifest import Manifest
 from mlpf_stream.models.encoder import FeatureStatistics, KindStatistics
 from mlpf_stream.models.network import Network, build_network
@@ -24,7 +25,6 @@ from mlpf_stream.stream.planner import Planner
 from mlpf_stream.train.checkpoint import (
     Checkpoint,
     latest_checkpoint,
-    list_checkpoints,
     restore_optimizer,
 )
 from mlpf_stream.train.journal import METRICS_FILE, Journal, read_journal
@@ -81,7 +81,7 @@ def train(recipe: Recipe, *, resume: bool = False) -> TrainSummary:
     code = STOPPED if run.stopped else 0
     _write_outcome(folder, code, retryable=run.stopped, message="stopped" if code else "done")
     summary = _summarise(run)
-    text = json.dumps({name: getattr(summary, name) for name in summary.__dataclass_fields__})
+    text = json.dumps(asdict(summary))
     (folder / SUMMARY_FILE).write_text(text, encoding="utf-8")
     return summary
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -78,7 +78,7 @@ def run_training(run: Run, journal: Journal) -> None:
             run.position = _advance(run.position, step, before + run.worked)
             journal.keys(number, step.epoch, step.keys, whole=config.log_keys)
             if number % config.log_every == 0:
-                journal.metrics(number, {"epoch": step.epoch, **_named(metrics)})
+                journal.metrics(number, {"epoch": step.epoch, **asdict(metrics)})
             bar.update()
             bar.set_postfix(loss=f"{metrics.loss:.4f}", refresh=False)
             _after_step(run, journal)
@@ -169,8 +169,3 @@ def _state(run: Run) -> TrainState:
         recipe=run.recipe.model_dump_json(),
         dataset=run.index.digest,
     )
-
-
-def _named(metrics: object) -> dict[str, float]:
-    """Return a dataclass of numbers by field name."""
-    return {name: getattr(metrics, name) for name in metrics.__dataclass_fields__}  # type: ignore[attr-defined]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from dataset import write_dataset
 
+from mlpf_stream.infer.checkpoint import list_checkpoints
 from mlpf_stream.models.artifact import load_model
-from mlpf_stream.train.checkpoint import list_checkpoints
 from mlpf_stream.train.journal import KEYS_FILE, METRICS_FILE
 
 RECIPE = """

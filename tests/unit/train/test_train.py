@@ -9,12 +9,13 @@ from dataset import write_dataset
 
 from mlpf_stream.config import Recipe
 from mlpf_stream.errors import ConfigError, NonFiniteLossError, ResumeError
+from mlpf_stream.infer.checkpoint import list_checkpoints
 from mlpf_stream.models.artifact import load_model
 from mlpf_stream.shards.index import open_dataset
 from mlpf_stream.shards.reader import read_events
 from mlpf_stream.storage import open_store
 from mlpf_stream.train import train
-from mlpf_stream.train.checkpoint import list_checkpoints, read_checkpoint
+from mlpf_stream.train.checkpoint import read_checkpoint
 from mlpf_stream.train.journal import KEYS_FILE, METRICS_FILE, read_journal
 from mlpf_stream.train.step import one_cycle
 
