@@ -3,12 +3,12 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := simulate,convert,train,physics,report,dev
+EXTRAS := simulate,convert,train,ray,s3,physics,report,dev
 MLPF_TEST_DATA ?= $(abspath ../shared/data)
-PYTEST := MLPF_TEST_DATA=$(MLPF_TEST_DATA) $(BIN)/python -m pytest -n 2 --dist worksteal
+PYTEST := MLPF_TEST_DATA=$(MLPF_TEST_DATA) $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format ci bench clean
+.PHONY: help setup demo test browser test-all lint format ci bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -25,8 +25,12 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: setup  ## the main job end to end: simulate, convert, train, evaluate, a table, a report
 	$(BIN)/python -m benchmarks.demo
 
-test: setup  ## unit, property and integration tests
+test: setup browser  ## unit, property and integration tests
 	$(PYTEST)
+
+browser:  # the report is opened in a real one
+	@command -v chromium > /dev/null || \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
 
 test-all: test  ## every tier of tests
 

@@ -60,7 +60,7 @@ class Split(StrEnum):
     ALL = "all"
 
 
-EXTRAS = {"torch": "train", "safetensors": "train"}
+EXTRAS = {"torch": "train", "safetensors": "train", "ray": "ray"}
 """Extras of the optional packages that several modules import; the others say it themselves."""
 
 
@@ -122,7 +122,7 @@ def simulate(
 @app.command()
 def convert(
     sources: Annotated[list[str], typer.Argument(help="ROOT files, globs or folders")],
-    out: Annotated[str, typer.Option(help="dataset to write: local path or memory://")],
+    out: Annotated[str, typer.Option(help="dataset to write: local path or s3://")],
     mode: Annotated[Mode, typer.Option(help="element kinds")] = Mode.CLUSTERS,
     detector: Annotated[str, typer.Option(help="clic, cld or ild")] = "clic",
     process: Annotated[
@@ -230,11 +230,15 @@ def train(
         "events_per_second": summary.events_per_second,
         "data_wait_fraction": summary.data_wait_fraction,
         "parameters": summary.parameters,
+        "ranks": summary.ranks,
+        "launcher": summary.launcher,
+        "engine": summary.engine,
     }
     lines = [
         f"{summary.steps} steps, {summary.events} events at {summary.events_per_second:.0f}/s, "
         f"waited {summary.data_wait_fraction:.1%} for data",
-        f"loss {summary.first_loss:.4f} -> {summary.last_loss:.4f}, valid {summary.valid_loss:.4f}",
+        f"loss {_number(summary.first_loss)} -> {_number(summary.last_loss)}, "
+        f"valid {_number(summary.valid_loss)}",
         f"checkpoint {summary.checkpoint}",
     ]
     _emit(payload, lines, as_json)
@@ -338,6 +342,11 @@ def _physics(jet_radius: float) -> PhysicsConfig:
     except ValidationError as error:
         msg = f"expected --jet-radius above 0 rad, found {jet_radius}; the published value is 0.7"
         raise ConfigError(msg) from error
+
+
+def _number(value: float | None) -> str:
+    """Return a loss for people."""
+    return "none" if value is None else f"{value:.4f}"
 
 
 def _emit(payload: dict[str, object], lines: Sequence[str], as_json: bool) -> None:

@@ -36,9 +36,15 @@ class DataConfig(Section):
 class StreamConfig(Section):
     """How events become batches."""
 
-    engine: Literal["direct"] = Field("direct", description="who reads: threads in the rank itself")
-    layout: Literal["packed"] = Field("packed", description="packed rows, no padding inside")
-    row_budget: int = Field(4096, ge=64, description="rows T of one micro-batch")
+    engine: Literal["auto", "ray", "direct"] = Field(
+        "auto",
+        description="who reads: Ray Data, or a thread of the rank; auto: ray under launcher ray",
+    )
+    layout: Literal["packed", "bucketed"] = Field(
+        "packed", description="packed rows, or buckets of like length padded to (B, L)"
+    )
+    buckets: int = Field(8, ge=1, description="padded lengths L of layout bucketed")
+    row_budget: int = Field(4096, ge=64, description="rows of one micro-batch: T, or at most B * L")
     micro_batches: int = Field(1, ge=1, description="micro-batches G of one global step")
     window_mb: float = Field(32.0, gt=0, description="packs read together [MB]")
     read_ahead: int = Field(2, ge=0, description="windows read ahead by a thread")
@@ -55,11 +61,32 @@ class LshGnnConfig(Section):
     block: int = Field(64, ge=2, description="largest number of elements in a block")
 
     @model_validator(mode="after")
-    def _heads_divide_width(self) -> "LshGnnConfig":
-        if self.width % self.heads:
-            msg = f"width {self.width} is not a multiple of heads {self.heads}"
-            raise ValueError(msg)
+    def _check_heads(self) -> "LshGnnConfig":
+        _heads_divide_width(self.width, self.heads)
         return self
+
+
+class PerformerConfig(Section):
+    """The Performer: every element attends to its whole event through random features."""
+
+    kind: Literal["performer"] = "performer"
+    width: int = Field(128, ge=8, description="embedding width D")
+    layers: int = Field(4, ge=1, description="attention layers L")
+    heads: int = Field(4, ge=1, description="heads per layer; divides width")
+    expansion: int = Field(4, ge=1, description="hidden width of the feed-forward part, in D")
+    features: int = Field(64, ge=1, description="random features m that estimate the softmax")
+    block: int = Field(64, ge=2, description="largest number of elements in a block of sums")
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> "PerformerConfig":
+        _heads_divide_width(self.width, self.heads)
+        return self
+
+
+def _heads_divide_width(width: int, heads: int) -> None:
+    """Refuse heads of a broken width."""
+    if width % heads:
+        raise ValueError(f"width {width} is not a multiple of heads {heads}")
 
 
 class MlpConfig(Section):
@@ -72,7 +99,7 @@ class MlpConfig(Section):
     block: int = Field(64, ge=2, description="unused by the network; the layout needs it")
 
 
-ModelConfig = Annotated[LshGnnConfig | MlpConfig, Field(discriminator="kind")]
+ModelConfig = Annotated[LshGnnConfig | PerformerConfig | MlpConfig, Field(discriminator="kind")]
 
 
 class LossConfig(Section):
@@ -97,10 +124,47 @@ class TrainConfig(Section):
     keep_checkpoints: int = Field(2, ge=1, description="newest checkpoints that stay")
     valid_every: int = Field(200, ge=1, description="steps between validations")
     valid_events: int = Field(2000, ge=1, description="at most so many events per validation")
+    valid_cache_mb: float = Field(
+        256, ge=0, description="a rank keeps its validation batches if they are smaller [MB]"
+    )
     log_every: int = Field(1, ge=1, description="steps between lines of metrics.jsonl")
     log_keys: bool = Field(True, description="write all event keys of a step, not only a digest")
-    threads: int = Field(0, ge=0, description="CPU threads of torch; 0: all cores")
+    threads: int = Field(
+        0, ge=0, description="CPU threads of a rank; 0: all cores, or its CPUs under launcher ray"
+    )
+    launcher: Literal["local", "ray"] = Field(
+        "local", description="who starts the ranks: this process is the one rank, or Ray Train"
+    )
+    ranks: int = Field(1, ge=1, description="ranks that share each global step")
+    deterministic: bool = Field(
+        False, description="sum gradients in rank order: the same bits after a restart, W > 2 too"
+    )
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="bf16: autocast; weights, sums and losses stay float32"
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where tensors live")
+
+
+class RayConfig(Section):
+    """The Ray cluster that launcher and engine `ray` use."""
+
+    address: str = Field(
+        "local", description="local: a Ray of its own on this host; auto: $RAY_ADDRESS; HOST:PORT"
+    )
+    cpus: float = Field(0, ge=0, description="CPUs that a local Ray offers; 0: all cores")
+    object_store_mb: float = Field(
+        512, ge=80, description="shared memory of a local Ray's object store [MB]"
+    )
+    cpus_per_rank: float = Field(1, gt=0, description="CPUs that each rank reserves")
+    readers: int = Field(2, ge=1, description="reading tasks at work for each rank")
+    reader_cpus: float = Field(0, ge=0, description="CPUs that each reading task reserves")
+    segment_windows: int = Field(
+        4, ge=1, description="windows that Ray Data reads in one go, while the ones before train"
+    )
+    max_failures: int = Field(3, ge=0, description="lost ranks after which the run gives up")
+    startup_seconds: float = Field(
+        60, ge=0, description="longest wait for a cluster that is still growing [s]"
+    )
 
 
 class PhysicsConfig(Section):
@@ -125,6 +189,29 @@ class Recipe(Section):
     model: ModelConfig = LshGnnConfig()
     loss: LossConfig = LossConfig()
     train: TrainConfig = TrainConfig()
+    ray: RayConfig = RayConfig()
+
+    @property
+    def engine(self) -> Literal["ray", "direct"]:
+        """Who reads, with `auto` decided."""
+        if self.stream.engine == "auto":
+            return "ray" if self.train.launcher == "ray" else "direct"
+        return self.stream.engine
+
+    @model_validator(mode="after")
+    def _ranks_have_work(self) -> "Recipe":
+        if self.train.ranks > self.stream.micro_batches:
+            msg = (
+                f"train.ranks = {self.train.ranks} needs at least as many micro-batches in a step, "
+                f"found stream.micro_batches = {self.stream.micro_batches}"
+            )
+            raise ValueError(msg)
+        if self.train.launcher == "local" and self.train.ranks > 1:
+            msg = f"launcher local is one rank, found train.ranks = {self.train.ranks}; use ray"
+            raise ValueError(msg)
+        if self.train.launcher == "local" and self.stream.engine == "ray":
+            raise ValueError("stream.engine ray needs train.launcher ray")
+        return self
 
 
 def load_recipe(path: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -186,7 +273,7 @@ def _explain(error: ValidationError, path: str) -> str:
     """Turn pydantic's report into one line per wrong key."""
     lines = [f"recipe {path!r} is not valid:"]
     for item in error.errors():
-        tags = {"lsh_gnn", "mlp"}
+        tags = {"lsh_gnn", "performer", "mlp"}
         where = ".".join(str(part) for part in item["loc"] if part not in tags)
         what = "no such key" if item["type"] == "extra_forbidden" else item["msg"]
         lines.append(f"  {where}: {what}, found {item['input']!r}")

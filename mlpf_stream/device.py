@@ -24,6 +24,16 @@ def open_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def wants_accelerator(name: str, ranks: int, offered: float) -> bool:
+    """Return whether each of `ranks` ranks shall reserve one of the `offered` accelerators."""
+    return name == "cuda" or (name == "auto" and offered >= ranks)
+
+
+def collective_backend(*, accelerated: bool) -> str:
+    """Return the name of torch's backend for exchanges between ranks."""
+    return "nccl" if accelerated else "gloo"
+
+
 def set_threads(threads: int) -> int:
     """Set the CPU threads of torch; 0 asks for every core this process may use."""
     count = threads or len(os.sched_getaffinity(0))

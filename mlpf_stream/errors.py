@@ -7,6 +7,8 @@ MlpfError                                   exit  retryable
     EventError(ValueError)                    3   no    one event contradicts itself
     MissingDataError(FileNotFoundError)       3   no    nothing at that place
     ShardError(OSError)                       3   yes   bytes differ from their checksum
+    AccessError(PermissionError)              3   no    object storage refuses: credentials, rights
+  StorageError(ConnectionError)               4   yes   object storage does not answer
   DeviceError(RuntimeError)                   4   yes   accelerator or cluster not usable
   TrainingError(RuntimeError)                 5   no    training cannot go on
     NonFiniteLossError(ArithmeticError)       5   no    names step, rank and event keys
@@ -98,6 +100,17 @@ class ShardError(DataError, OSError):
         self.shard = shard
         self.expected = expected
         self.found = found
+
+
+class AccessError(DataError, PermissionError):
+    """The object storage refused: no credentials, wrong ones, or no right to do this."""
+
+
+class StorageError(MlpfError, ConnectionError):
+    """The object storage did not answer in time; a later try may succeed."""
+
+    exit_code = 4
+    retryable = True
 
 
 class DeviceError(MlpfError, RuntimeError):

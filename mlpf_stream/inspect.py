@@ -120,14 +120,13 @@ def _inspect_root(path: str) -> Tree:
 
 def _inspect_checkpoint(path: str) -> Tree:
     # Only models need torch.
-    from mlpf_stream.infer.checkpoint import resolve_checkpoint  # noqa: PLC0415
-    from mlpf_stream.models.artifact import load_model  # noqa: PLC0415
+    from mlpf_stream.infer.checkpoint import load_model, resolve_checkpoint  # noqa: PLC0415
 
     folder = resolve_checkpoint(path)
     _, card = load_model(folder)
     return {
         "kind": "checkpoint",
-        "folder": str(folder),
+        "folder": folder.url,
         "schema_version": card.schema_version,
         "detector": card.detector.name,
         "model": card.model.model_dump(),
@@ -135,6 +134,6 @@ def _inspect_checkpoint(path: str) -> Tree:
         "digest": card.digest,
         "provenance": dict(card.provenance),
         "classes": dict.fromkeys(card.classes),
-        "bytes": sum(file.stat().st_size for file in folder.iterdir()),
+        "bytes": sum(folder.size(name) for name in folder.list()),
         "verified": True,
     }

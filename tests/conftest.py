@@ -2,12 +2,16 @@
 
 import os
 import sys
+import uuid
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
+
+from s3_server import BUCKET, environment, run_server  # noqa: E402 - found beside this file
 
 # One thread per test process: the two xdist workers share two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -21,6 +25,23 @@ def edm4hep_files():
     if not folder.is_dir():
         pytest.skip("real EDM4HEP files: set MLPF_TEST_DATA to the folder that holds edm4hep/")
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """The URL of a real S3 server."""
+    if find_spec("moto") is None:
+        pytest.skip("S3 server: pip install 'moto[s3,server]'")
+    with run_server() as url:
+        yield url
+
+
+@pytest.fixture
+def s3_url(s3_server, monkeypatch):
+    """A fresh s3:// prefix on that server, for this process and its children."""
+    for name, value in environment(s3_server).items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}/{uuid.uuid4().hex}"
 
 
 def expected_skips():

@@ -72,3 +72,15 @@ def weaken_field(leaves):
     """Halve all curvatures, as if the solenoid had half its field."""
     name = "_SiTracks_Refitted_trackStates.omega"
     leaves[name] = Jagged(leaves[name].values / 2, leaves[name].offsets)
+
+
+def point_at(relation, event, row):
+    """Let the first reference of a relation in an event point at another row."""
+
+    def change(leaves):
+        index = leaves[f"{relation}.index"]
+        values = index.values.copy()
+        values[index.offsets[event]] = row
+        leaves[f"{relation}.index"] = Jagged(values, index.offsets)
+
+    return change

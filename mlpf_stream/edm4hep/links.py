@@ -19,7 +19,7 @@ from mlpf_stream.edm4hep.hits import (
     read_hits,
 )
 from mlpf_stream.edm4hep.leaves import CLUSTER_LINKS, CLUSTERS, HIT_LINKS, MC, TRACK_LINKS, TRACKS
-from mlpf_stream.edm4hep.relations import Links, links, rows_of, sum_pairs
+from mlpf_stream.edm4hep.relations import Links, linked_rows, links, refuse_dangling, sum_pairs
 from mlpf_stream.errors import SchemaError
 from mlpf_stream.event import F64, I64, gather_index, offsets_of
 
@@ -57,7 +57,7 @@ def cluster_deposits(collections: Collections, detector: Detector) -> Deposits:
 
     Raises:
         SchemaError: the file links neither hits nor clusters to MC particles.
-        EventError: a cluster asks for hits outside its event.
+        EventError: a cluster asks for hits outside its event, or a link dangles.
     """
     source = truth_source(collections, detector)
     if source == "hits":
@@ -76,6 +76,7 @@ def track_links(collections: Collections) -> Links:
 
     Raises:
         SchemaError: there are tracks but no links of tracks in the file.
+        EventError: a link dangles.
     """
     if f"{TRACK_LINKS}.weight" in collections:
         return links(collections, TRACK_LINKS, f"{TRACKS}.chi2")
@@ -134,9 +135,17 @@ def _from_hits(collections: Collections, detector: Detector) -> Deposits:
 
 
 def _hit_links(collections: Collections, hits: Hits) -> Links:
-    """Return links from hit rows to MC rows whose weights sum to 1 on every hit."""
-    from_L = hit_rows(collections, hits, f"_{HIT_LINKS}_from")
-    to_L = rows_of(collections[f"_{HIT_LINKS}_to.index"], collections[f"{MC}.PDG"])
+    """Return links from hit rows to MC rows whose weights sum to 1 on every hit.
+
+    Raises:
+        EventError: a link dangles.
+    """
+    relation = f"_{HIT_LINKS}_from"
+    from_L = hit_rows(collections, hits, relation)
+    ids = collections[f"{relation}.collectionID"].values
+    for number, (_, leaf) in hits.base.items():
+        refuse_dangling(collections, (relation, leaf), (ids == number) & (from_L < 0))
+    to_L = linked_rows(collections, f"_{HIT_LINKS}_to", f"{MC}.PDG")
     weight_L = collections[f"{HIT_LINKS}.weight"].values.astype(np.float64)
     keep_L = (from_L >= 0) & (to_L >= 0) & (weight_L > 0)
     from_L, to_L, weight_L = from_L[keep_L], to_L[keep_L], weight_L[keep_L]

@@ -8,6 +8,7 @@ Shape letters: E events, N parent rows, K child rows, L link rows.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -15,6 +16,10 @@ from mlpf_stream.edm4hep.collections import Collections
 from mlpf_stream.edm4hep.leaves import MC
 from mlpf_stream.errors import DataError, EventError
 from mlpf_stream.event import F64, I64, Bool, Jagged
+
+_TWINS: Final = {MC: ("MCParticle",)}
+"""Names without rows of their own by which references mean the rows of a stored collection: the
+conversion from LCIO of 2021 wrote the particles as it had read them, and links to its copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,42 @@ def rows_of(index: Jagged, target: Jagged) -> I64:
     return np.where(valid_L, target.offsets[event_L] + index_L, -1)
 
 
+def linked_rows(collections: Collections, relation: str, target: str) -> I64:
+    """Return the row of the leaf `target` that every reference of `relation` points at.
+
+    It is -1 where a reference points at nothing (a negative index) or at another collection.
+
+    Raises:
+        SchemaError: one of the leaves is absent.
+        EventError: a reference dangles: its event has fewer rows than that.
+    """
+    index, name = collections[f"{relation}.index"], target.partition(".")[0]
+    here_L = _belongs(collections, f"{relation}.collectionID", name, len(index.values))
+    row_L = np.where(here_L, rows_of(index, collections[target]), -1)
+    refuse_dangling(collections, (relation, target), here_L & (row_L < 0))
+    return row_L
+
+
+def refuse_dangling(collections: Collections, reference: tuple[str, str], bad_L: Bool) -> None:
+    """Refuse references, given as relation and target leaf, that are marked and not negative.
+
+    Raises:
+        EventError: there is one.
+    """
+    relation, target = reference
+    index = collections[f"{relation}.index"]
+    dangling = np.flatnonzero(bad_L & (index.values >= 0))
+    if len(dangling):
+        first = dangling[0]
+        event = int(event_of(index)[first])
+        name, have = target.partition(".")[0], collections[target].counts[event]
+        reason = (
+            f"{relation} points at row {index.values[first]} of {name}, which has {have}; "
+            "the file contradicts itself, produce it again"
+        )
+        raise EventError(collections.source, event, reason)
+
+
 def links(collections: Collections, name: str, source: str) -> Links:
     """Return the links `name` from rows of the collection `source` to MC particles.
 
@@ -81,22 +122,22 @@ def links(collections: Collections, name: str, source: str) -> Links:
 
     Raises:
         SchemaError: the links are not stored.
+        EventError: a link dangles.
     """
-    from_L = rows_of(collections[f"_{name}_from.index"], collections[source])
-    to_L = rows_of(collections[f"_{name}_to.index"], collections[f"{MC}.PDG"])
+    from_L = linked_rows(collections, f"_{name}_from", source)
+    to_L = linked_rows(collections, f"_{name}_to", f"{MC}.PDG")
     weight_L = collections[f"{name}.weight"].values.astype(np.float64)
     keep_L = (from_L >= 0) & (to_L >= 0) & (weight_L > 0)
-    for side, target in (("from", source.partition(".")[0]), ("to", MC)):
-        keep_L &= _belongs(collections, f"_{name}_{side}.collectionID", target, len(keep_L))
     return Links(from_L[keep_L], to_L[keep_L], weight_L[keep_L])
 
 
 def _belongs(collections: Collections, leaf: str, target: str, rows: int) -> Bool:
-    """Return which links point at the collection `target`; all, where ids are not stored."""
+    """Return which references point at the collection `target`; all, where ids are not stored."""
     if leaf not in collections or target not in collections.ids:
         return np.ones(rows, np.bool_)
-    belongs_L: Bool = collections[leaf].values == collections.ids[target]
-    return belongs_L
+    names = (target, *_TWINS.get(target, ()))
+    numbers = [collections.ids[name] for name in names if name in collections.ids]
+    return np.isin(collections[leaf].values, numbers)
 
 
 def sum_pairs(first: I64, second: I64, value: F64) -> tuple[I64, I64, F64]:

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -16,9 +15,9 @@ from mlpf_stream.errors import ConfigError
 from mlpf_stream.evaluate.data_card import data_card
 from mlpf_stream.event import Events, Particles, concatenate_particles
 from mlpf_stream.infer.candidates import reconstruct
-from mlpf_stream.infer.checkpoint import resolve_checkpoint
+from mlpf_stream.infer.checkpoint import load_model, resolve_checkpoint
 from mlpf_stream.infer.metrics import measure_processes
-from mlpf_stream.models.artifact import ModelCard, load_model
+from mlpf_stream.models.artifact import ModelCard
 from mlpf_stream.models.network import Network
 from mlpf_stream.physics.evaluation import LEAST_MISSING, Measures
 from mlpf_stream.progress import progress
@@ -75,10 +74,12 @@ def evaluate(request: EvaluateRequest) -> Evaluation:
     keys, generator, reconstructions = _reconstruct_all(index, chosen, network)
     seconds = time.perf_counter() - started
     processes = measure_processes(keys, generator, reconstructions, request.physics)
+    out = open_store(request.out)
     evaluation = Evaluation(
-        str(Path(request.out) / EVALUATION_FILE), processes, len(keys), len(keys) / seconds
+        f"{out.url.rstrip('/')}/{EVALUATION_FILE}", processes, len(keys), len(keys) / seconds
     )
-    _write(request, index, evaluation, card)
+    tree = _tree(request, index, evaluation, card)
+    out.write(EVALUATION_FILE, json.dumps(tree, indent=1).encode() + b"\n")
     return evaluation
 
 
@@ -125,13 +126,11 @@ def _chosen_events(
     return read_pack(index, pack).select(np.flatnonzero(chosen[first:last]).astype(np.int64))
 
 
-def _write(
+def _tree(
     request: EvaluateRequest, index: DatasetIndex, evaluation: Evaluation, card: ModelCard | None
-) -> None:
-    """Write evaluation.json: what was measured, on what, with which settings."""
-    folder = Path(request.out)
-    folder.mkdir(parents=True, exist_ok=True)
-    tree = {
+) -> dict[str, object]:
+    """Return what evaluation.json holds: what was measured, on what, with which settings."""
+    return {
         "checkpoint": request.checkpoint,
         "data": request.data,
         "dataset_digest": index.digest,
@@ -147,8 +146,6 @@ def _write(
             for process, parts in evaluation.processes.items()
         },
     }
-    path = folder / EVALUATION_FILE
-    path.write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
 
 
 def _model_facts(card: ModelCard | None) -> dict[str, object] | None:

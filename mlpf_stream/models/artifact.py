@@ -1,13 +1,12 @@
-"""A trained network on disk: `model.safetensors` beside `model.json`. Nothing is ever unpickled.
+"""A trained network as bytes: `model.safetensors` beside `model.json`. Nothing is ever unpickled.
 
 The JSON card tells how to rebuild the network and holds the digest of its tensors. It is written
-last: without it, or with a digest that does not fit, there is no model.
+last: without it, or with a digest that does not fit, there is no model. Where the bytes lie is
+not this module's matter: see `infer/checkpoint.py`.
 """
 
 import json
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final, Literal
 
 import torch
@@ -24,8 +23,10 @@ from mlpf_stream.models.encoder import FeatureStatistics
 from mlpf_stream.models.network import Network, build_network
 
 MODEL_FORMAT: Final = "mlpf_stream_model"
-WEIGHTS_FILE = "model.safetensors"
-CARD_FILE = "model.json"
+WEIGHTS_FILE: Final = "model.safetensors"
+CARD_FILE: Final = "model.json"
+MODEL_FILES: Final = (WEIGHTS_FILE, CARD_FILE)
+"""The files of a model, in the order of writing."""
 
 
 class ModelCard(BaseModel):
@@ -67,8 +68,8 @@ def card_of(network: Network, provenance: Mapping[str, str] | None = None) -> Mo
     )
 
 
-def save_model(folder: Path, network: Network, card: ModelCard) -> None:
-    """Write a network into `folder`; an interrupted write leaves no readable model.
+def encode_model(network: Network, card: ModelCard) -> dict[str, bytes]:
+    """Return the files of a model, name to bytes, in the order of writing: the card is last.
 
     Raises:
         ValueError: the card describes other parameters.
@@ -76,81 +77,80 @@ def save_model(folder: Path, network: Network, card: ModelCard) -> None:
     found = parameter_digest(network)
     if card.digest != found:
         raise ValueError(f"expected parameters {card.digest}, found {found}; use card_of(network)")
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {
         key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()
     }
-    (folder / CARD_FILE).unlink(missing_ok=True)
-    _replace(folder / WEIGHTS_FILE, save(tensors, {"format": "pt"}))
     text = json.dumps(card.model_dump(mode="json"), indent=2, sort_keys=True)
-    _replace(folder / CARD_FILE, text.encode() + b"\n")
+    return {WEIGHTS_FILE: save(tensors, {"format": "pt"}), CARD_FILE: text.encode() + b"\n"}
 
 
-def load_model(folder: Path) -> tuple[Network, ModelCard]:
-    """Read a network from `folder`, on the CPU.
+def decode_model(files: Mapping[str, bytes], where: str) -> tuple[Network, ModelCard]:
+    """Rebuild a network from its files (others are not looked at), on the CPU.
+
+    `where` names the place of the files in messages.
 
     Raises:
         MissingDataError: a file is not there.
         SchemaError: not a model, of another version, or weights that do not fit the card.
     """
-    card = _card(folder / CARD_FILE)
+    card = _card(_file(files, CARD_FILE, where), f"{where}/{CARD_FILE}")
     network = build_network(card.model, FeatureStatistics.neutral(tuple(card.kinds)), card.detector)
-    path = folder / WEIGHTS_FILE
+    path = f"{where}/{WEIGHTS_FILE}"
     try:
-        tensors = load(_read(path))
+        tensors = load(_file(files, WEIGHTS_FILE, where))
     except SafetensorError as error:
-        raise SchemaError(f"expected safetensors in {str(path)!r}: {error}") from error
+        raise SchemaError(f"expected safetensors in {path!r}: {error}") from error
     _check_fit(tensors, network.state_dict(), path)
     network.load_state_dict(tensors)
     found = parameter_digest(network)
     if found != card.digest:
         raise SchemaError(
-            f"expected parameters {card.digest} in {str(path)!r}, found {found}; "
+            f"expected parameters {card.digest} in {path!r}, found {found}; "
             "the two files are not of one model, copy both again"
         )
     return network, card
 
 
-def _card(path: Path) -> ModelCard:
-    """Read and check the card."""
+def _card(text: bytes, path: str) -> ModelCard:
+    """Parse and check the card."""
     try:
-        tree = json.loads(_read(path))
+        tree = json.loads(text)
     except ValueError as error:
-        raise SchemaError(f"expected JSON in {str(path)!r}: {error}") from error
+        raise SchemaError(f"expected JSON in {path!r}: {error}") from error
     found = tree.get("format") if isinstance(tree, dict) else None
     if found != MODEL_FORMAT:
-        raise SchemaError(f"expected format {MODEL_FORMAT!r} in {str(path)!r}, found {found!r}")
+        raise SchemaError(f"expected format {MODEL_FORMAT!r} in {path!r}, found {found!r}")
     version = tree.get("schema_version")
     if version != SCHEMA_VERSION:
         raise SchemaError(
-            f"expected schema version {SCHEMA_VERSION} in {str(path)!r}, found {version!r}; "
+            f"expected schema version {SCHEMA_VERSION} in {path!r}, found {version!r}; "
             "read it with the release that wrote it, or train again"
         )
     try:
         card = ModelCard.model_validate(tree)
     except ValidationError as error:
-        raise SchemaError(f"{str(path)!r} is not a valid model card: {error}") from error
+        raise SchemaError(f"{path!r} is not a valid model card: {error}") from error
     _check_columns(card, path)
     return card
 
 
-def _check_columns(card: ModelCard, path: Path) -> None:
+def _check_columns(card: ModelCard, path: str) -> None:
     """Refuse a model whose columns or classes are not those of this release."""
     known = {name: kind.names for name, kind in KINDS.items() if name in card.kinds}
     expected = {"kinds": known, "classes": CLASSES, "momentum": MOMENTUM}
     for key, value in expected.items():
         found = getattr(card, key)
         if found != value:
-            raise SchemaError(f"expected {key} {value} in {str(path)!r}, found {found}")
+            raise SchemaError(f"expected {key} {value} in {path!r}, found {found}")
 
 
-def _check_fit(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
+def _check_fit(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: str) -> None:
     """Refuse tensors of other names, shapes or dtypes than the network has."""
     for name in sorted(wanted.keys() | tensors.keys()):
         expected, found = _signature(wanted.get(name)), _signature(tensors.get(name))
         if expected != found:
             raise SchemaError(
-                f"expected tensor {name!r} {expected} in {str(path)!r}, found {found}; "
+                f"expected tensor {name!r} {expected} in {path!r}, found {found}; "
                 "weights and card belong to different networks"
             )
 
@@ -160,22 +160,11 @@ def _signature(tensor: Tensor | None) -> str:
     return "absent" if tensor is None else f"{tensor.dtype} {tuple(tensor.shape)}"
 
 
-def _read(path: Path) -> bytes:
-    """Return the bytes of a file that must exist."""
+def _file(files: Mapping[str, bytes], name: str, where: str) -> bytes:
+    """Return the bytes of a file that must be among those given."""
     try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise MissingDataError(f"expected a model file at {str(path)!r}, found none") from error
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file at once: readers see the old bytes or the new ones, never a part."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        return files[name]
+    except KeyError as error:
+        raise MissingDataError(
+            f"expected a model file {name!r} in {where!r}, found none"
+        ) from error

@@ -20,7 +20,8 @@ class Batch:
     `x_TF` float32, columns of the row's kind, zero beyond its width and in the tail; `kind_T` int64
     kind code, 0 in the tail; `class_T` int64 class index, -1 where nothing may be learnt (tail,
     unlinked); `charge_T` int64 [e]; `momentum_TM` float32 target momentum, zero where no target;
-    `keys` the events in row order; `rows` the number of real rows.
+    `keys` the events in row order; `rows` the number of real rows (kind > 0): the first ones where
+    packed, the first of each event's where padded.
     """
 
     x_TF: Tensor
@@ -31,6 +32,12 @@ class Batch:
     momentum_TM: Tensor
     keys: tuple[str, ...]
     rows: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensors, without those of the layout."""
+        tensors = (self.x_TF, self.kind_T, self.class_T, self.charge_T, self.momentum_TM)
+        return sum(tensor.nbytes for tensor in tensors)
 
     def to(self, device: torch.device) -> "Batch":
         """Return the same batch on `device`."""

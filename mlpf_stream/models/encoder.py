@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from mlpf_stream.columns import KINDS, LOG_OFFSET, ElementKind
 from mlpf_stream.models.initial import spread
+from mlpf_stream.models.precision import full_precision
 
 F32 = npt.NDArray[np.float32]
 
@@ -83,13 +84,14 @@ class KindLayer(nn.Module):
         spread(self.linear)
 
     def forward(self, x_TF: Tensor, geo_T3: Tensor) -> Tensor:
-        """Embed all rows as if they were of this kind, shape (T, D)."""
-        x_TK = x_TF[:, : self.width].clamp(-_MAX_VALUE, _MAX_VALUE)
-        x_TL = torch.stack([x_TK[:, number] for number in self.logs], dim=1)
-        log_TL = torch.log(x_TL.clamp(min=0.0) + LOG_OFFSET)
-        linear_TK = _squeeze((x_TK - self.mean_K) * self.scale_K)
-        log_TL = _squeeze((log_TL - self.log_mean_L) * self.log_scale_L)
-        embedded: Tensor = self.linear(torch.cat([linear_TK, log_TL, geo_T3], dim=1))
+        """Embed all rows as if they were of this kind, shape (T, D), always float32."""
+        with full_precision(x_TF):
+            x_TK = x_TF[:, : self.width].clamp(-_MAX_VALUE, _MAX_VALUE)
+            x_TL = torch.stack([x_TK[:, number] for number in self.logs], dim=1)
+            log_TL = torch.log(x_TL.clamp(min=0.0) + LOG_OFFSET)
+            linear_TK = _squeeze((x_TK - self.mean_K) * self.scale_K)
+            log_TL = _squeeze((log_TL - self.log_mean_L) * self.log_scale_L)
+            embedded: Tensor = self.linear(torch.cat([linear_TK, log_TL, geo_T3], dim=1))
         return embedded
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from mlpf_stream.columns import CLASSES, CLUSTER, MOMENTUM, TRACK, ElementKind
 from mlpf_stream.models.initial import spread
 from mlpf_stream.models.norm import RmsNorm
+from mlpf_stream.models.precision import full_precision
 
 CHARGES = 3
 """Charge logits are for -1, 0, +1."""
@@ -67,7 +68,9 @@ class Head(nn.Module):
 
     def forward(self, x_TD: Tensor) -> Prediction:
         """Return the prediction of every row, always float32."""
-        out_TN = self.out(nn.functional.gelu(self.trunk(self.norm(x_TD)))).float()
+        trunk_TD = nn.functional.gelu(self.trunk(self.norm(x_TD)))
+        with full_precision(x_TD):
+            out_TN = self.out(trunk_TD.float())
         return Prediction(*out_TN.split([len(CLASSES), CHARGES, len(MOMENTUM)], dim=1))
 
 

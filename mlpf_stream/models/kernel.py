@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
+from mlpf_stream.models.precision import full_precision
+
 _PAD_DISTANCE = 1e12  # finite: a block of nothing but pads must not divide zero by zero
 
 
@@ -26,11 +28,11 @@ def distance_bias(s_BW3: Tensor, sharpness_H: Tensor, real_BW: Tensor) -> Tensor
 
 
 def attend(q_BHWC: Tensor, k_BHWC: Tensor, v_BHWC: Tensor, bias_BHWW: Tensor) -> Tensor:
-    """Return softmax(q k / sqrt(C) + bias) v, shape (B, H, W, C)."""
+    """Return softmax(q k / sqrt(C) + bias) v, shape (B, H, W, C); the softmax is in float32."""
     shape = q_BHWC.shape
     q, k, v = (part.reshape(-1, *shape[2:]) for part in (q_BHWC, k_BHWC, v_BHWC))
     logits = torch.baddbmm(bias_BHWW.flatten(0, 1), q, k.transpose(1, 2), alpha=shape[3] ** -0.5)
-    return torch.bmm(torch.softmax(logits, dim=-1).to(v.dtype), v).view(shape)
+    return torch.bmm(torch.softmax(logits.float(), dim=-1).to(v.dtype), v).view(shape)
 
 
 class _DistanceBias(torch.autograd.Function):
@@ -49,8 +51,9 @@ class _DistanceBias(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_BHWW: Tensor) -> tuple[Tensor, Tensor, None]:  # noqa: ANN401
         s_BW3, sharpness_H, square_BWW = ctx.saved_tensors
-        grad_H = -torch.einsum("bhij,bij->h", grad_BHWW, square_BWW)
-        grad_BWW = -torch.einsum("bhij,h->bij", grad_BHWW, sharpness_H)
-        both_BWW = grad_BWW + grad_BWW.transpose(1, 2)
-        pull_BW3 = both_BWW.sum(2, keepdim=True) * s_BW3 - torch.bmm(both_BWW, s_BW3)
+        with full_precision(s_BW3):
+            grad_H = -torch.einsum("bhij,bij->h", grad_BHWW, square_BWW)
+            grad_BWW = -torch.einsum("bhij,h->bij", grad_BHWW, sharpness_H)
+            both_BWW = grad_BWW + grad_BWW.transpose(1, 2)
+            pull_BW3 = both_BWW.sum(2, keepdim=True) * s_BW3 - torch.bmm(both_BWW, s_BW3)
         return 2 * pull_BW3, grad_H, None

@@ -1,16 +1,18 @@
-"""Where the rows of a packed batch go: events, strips, blocks and slots, as index tensors.
+"""Where the rows of a batch go: events, strips, blocks and slots, as index tensors.
 
 A packed batch holds T rows: the rows of one event after the other, then a tail that forms one more
-event. Every event is cut into blocks of at most W rows, of equal size to within one row, and
+event. A padded batch gives each event L rows; its pads, wherever they stand, are the tail. Every
+event is cut into blocks of at most W rows, of equal size to within one row, and
 consecutive blocks form strips. Which row lies in which block is decided later, by sorting: the
 layout only says which *rank* of the sorted rows lies in which strip and in which *slot* of which
 block. It depends on the event sizes alone, so the host makes it while the device computes.
 
-Shape letters: T packed rows, E events, B blocks, W slots of a block, S = B * W slots.
+Shape letters: T packed rows, E events, L rows of a padded event, B blocks, W slots of a block,
+S = B * W slots.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +24,12 @@ I64 = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Index tensors of one packed batch (int64, `real_BW` bool).
+    """Index tensors of one batch (int64, `real_BW` bool).
 
-    `event_T` event number of each row, the tail last; `strip_of_rank_T` strip number of each rank,
-    unique over the batch; `slot_of_rank_T` slot of each rank; `rank_of_slot_S` rank in each slot,
-    in a pad the first rank of the same block; `real_BW` true where a slot holds a row.
+    `event_T` event number of each row, that of the tail the largest; `strip_of_rank_T` strip number
+    of each rank, unique over the batch; `slot_of_rank_T` slot of each rank; `rank_of_slot_S` rank
+    in each slot, in a pad the first rank of the same block; `real_BW` true where a slot holds a
+    row.
     """
 
     event_T: Tensor
@@ -94,6 +97,34 @@ def build_layout(
         torch.from_numpy(rank_BW.reshape(-1)),
         torch.from_numpy(real_BW),
     )
+
+
+def padded_layout(
+    sizes_E: I64 | Sequence[int], events: int, length: int, block: int, blocks: int | None = None
+) -> Layout:
+    """Lay out events in `events` places of `length` rows each; event e owns the first of place e.
+
+    All other rows, those of places without event too, are the tail. Ranks, blocks and slots are
+    those of the same events packed: sorting by event number brings the rows together.
+
+    Raises:
+        ValueError: a size is negative or beyond `length`, more events than places, or `blocks` is
+            too small.
+    """
+    sizes = np.asarray(sizes_E, dtype=np.int64)
+    if len(sizes) > events:
+        raise ValueError(f"expected at most {events} events, found {len(sizes)}")
+    if len(sizes) and int(sizes.max()) > length:
+        raise ValueError(
+            f"expected events of at most {length} rows, found {int(sizes.max())} in event "
+            f"{int(sizes.argmax())}; it belongs to a longer bucket"
+        )
+    packed = build_layout(sizes, events * length, block, blocks)
+    event_EL = np.full((events, length), len(sizes), dtype=np.int64)
+    number_E1 = np.arange(len(sizes), dtype=np.int64)[:, None]
+    real_EL = np.arange(length, dtype=np.int64) < sizes[:, None]
+    event_EL[: len(sizes)] = np.where(real_EL, number_E1, len(sizes))
+    return replace(packed, event_T=torch.from_numpy(event_EL.reshape(-1)))
 
 
 def _with_tail(sizes_E: I64, rows: int) -> I64:

@@ -17,6 +17,7 @@ from torch.nn import functional
 from mlpf_stream.config import LossConfig
 from mlpf_stream.models.batch import Batch
 from mlpf_stream.models.heads import Prediction, momentum_targets
+from mlpf_stream.models.precision import full_precision
 
 
 class LossSums(NamedTuple):
@@ -40,7 +41,13 @@ class StepTotals(NamedTuple):
 
 
 def batch_loss(prediction: Prediction, batch: Batch, weights: LossConfig) -> LossSums:
-    """Sum the losses of one micro-batch."""
+    """Sum the losses of one micro-batch, in float32 under autocast too."""
+    with full_precision(prediction.logits_TK):
+        return _sums(Prediction(*(part.float() for part in prediction)), batch, weights)
+
+
+def _sums(prediction: Prediction, batch: Batch, weights: LossConfig) -> LossSums:
+    """Sum the losses of a float32 prediction."""
     teaches_T = batch.class_T >= 0
     particle_T = batch.class_T > 0
     focal_T = _focal(prediction.logits_TK, batch.class_T.clamp(min=0), weights.focal_gamma)

@@ -22,6 +22,7 @@ from mlpf_stream.models.initial import random_rotation, spread
 from mlpf_stream.models.kernel import attend, distance_bias
 from mlpf_stream.models.layout import Layout
 from mlpf_stream.models.norm import RmsNorm, normalise
+from mlpf_stream.models.precision import full_precision
 from mlpf_stream.models.sort_tile import Tiling, sort_tile, tiling, to_rows, to_slots
 
 _GAIN_RANGE = (-2.0, 5.0)  # g_h: from nearly global heads to heads of about 0.1 rad
@@ -55,7 +56,7 @@ class GraphBlock(nn.Module):
 
     def coordinates(self, h_TD: Tensor, geo_T3: Tensor) -> Tensor:
         """Return the learnt coordinates of normalised rows, shape (T, 3), always float32."""
-        with torch.autocast(h_TD.device.type, enabled=False):
+        with full_precision(h_TD):
             s_T3: Tensor = (geo_T3 + self.shift(h_TD.float())) @ self.rotation
         return s_T3
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from mlpf_stream.columns import KINDS, Detector
-from mlpf_stream.config import LshGnnConfig, ModelConfig
+from mlpf_stream.config import LshGnnConfig, ModelConfig, PerformerConfig
 from mlpf_stream.models.batch import Batch
 from mlpf_stream.models.encoder import Encoder, FeatureStatistics
 from mlpf_stream.models.geometry import directions
@@ -16,8 +16,9 @@ from mlpf_stream.models.heads import Head, Prediction
 from mlpf_stream.models.layout import Layout
 from mlpf_stream.models.lsh_gnn import LshGnn
 from mlpf_stream.models.mlp import Mlp
+from mlpf_stream.models.performer import Performer
 
-_NEVER_DECAYED = ("norm", "scale", "sharpness", "rotation", "types", "bias")
+_NEVER_DECAYED = ("norm", "scale", "sharpness", "rotation", "temperature", "types", "bias")
 
 
 class Network(nn.Module):
@@ -35,9 +36,7 @@ class Network(nn.Module):
         self.detector = detector
         self.kinds = tuple(KINDS[name] for name in statistics.kinds)
         self.encoder = Encoder(statistics, config.width)
-        self.body: LshGnn | Mlp = (
-            LshGnn(config) if isinstance(config, LshGnnConfig) else Mlp(config)
-        )
+        self.body = _body(config)
         self.head = Head(config.width, prior)
 
     def forward(self, batch: Batch) -> Prediction:
@@ -70,10 +69,19 @@ def build_network(
     return Network(config, statistics, detector, prior)
 
 
+def _body(config: ModelConfig) -> LshGnn | Performer | Mlp:
+    """Build the part between encoder and head that the kind of the config names."""
+    if isinstance(config, LshGnnConfig):
+        return LshGnn(config)
+    if isinstance(config, PerformerConfig):
+        return Performer(config)
+    return Mlp(config)
+
+
 def split_by_decay(network: Network) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Return the parameters that weight decay may shrink, and those that it must not touch.
 
-    Norms, biases, type embeddings, graph sharpness and rotations are of the second sort.
+    Norms, biases, type embeddings, sharpness, rotations and temperatures are of the second sort.
     """
     decayed: list[nn.Parameter] = []
     kept: list[nn.Parameter] = []

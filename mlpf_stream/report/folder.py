@@ -1,24 +1,28 @@
 """Folders to report on: a run of training, an evaluation, or a run with evaluations inside."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from mlpf_stream.errors import MissingDataError, SchemaError
+from mlpf_stream.report.journals import Journal, read_journal, refuse
 from mlpf_stream.report.records import (
     EvaluationRecord,
     OutcomeRecord,
     Scalar,
     StepRecord,
     SummaryRecord,
+    TimingRecord,
 )
+from mlpf_stream.storage import Store, open_store
 
 EVALUATION: Final = ("evaluation.json", "evaluation/evaluation.json")
 """Where an evaluation may lie below a folder; the first that is there counts."""
 METRICS: Final = "metrics.jsonl"
+TIMING: Final = "timing.jsonl"
 SUMMARY: Final = "summary.json"
 RECIPE: Final = "recipe.yaml"
 OUTCOME: Final = "outcome.json"
@@ -29,12 +33,17 @@ R = TypeVar("R", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What a run wrote: its recipe, its steps, how it ended. Parts of a running run are None."""
+    """What a run wrote: steps, times, recipe, how it ended. Parts of a running run are None.
+
+    `cut` counts the lines of its journals that a kill cut short.
+    """
 
     steps: tuple[StepRecord, ...]
+    timing: tuple[TimingRecord, ...]
     recipe: Sections
     summary: SummaryRecord | None
     outcome: OutcomeRecord | None
+    cut: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,85 +65,91 @@ class Folder:
         return None
 
 
-def open_folder(path: str) -> Folder:
-    """Read what evaluate and train wrote into a folder.
+def open_folder(url: str) -> Folder:
+    """Read what evaluate and train wrote into a folder, local or in object storage.
 
     Raises:
-        MissingDataError: no such folder, or nothing of an evaluation or a training in it.
+        ConfigError: a URL that this version does not know.
+        MissingDataError: nothing of an evaluation or a training is there.
         SchemaError: a file in it is not what evaluate or train writes.
     """
-    root = Path(path)
-    if not root.is_dir():
-        msg = (
-            f"expected a folder at {path!r}, found {'a file' if root.exists() else 'nothing'}; "
-            "give the folder of a run or of an evaluation"
-        )
-        raise MissingDataError(msg)
-    found = next((root / name for name in EVALUATION if (root / name).is_file()), None)
-    training = _open_training(root)
+    store = open_store(url)
+    found = next((name for name in EVALUATION if store.exists(name)), None)
+    training = _open_training(store)
     if found is None and training is None:
         msg = (
-            f"expected {EVALUATION[0]} or {METRICS} in {path!r}, found neither; "
-            "make them with 'mlpf evaluate' or 'mlpf train'"
+            f"expected {EVALUATION[0]} or {METRICS} below {url!r}, found neither; give the folder "
+            "of a run or of an evaluation, made with 'mlpf train' or 'mlpf evaluate'"
         )
         raise MissingDataError(msg)
-    evaluation = _read(found, EvaluationRecord) if found else None
-    if evaluation is not None and found is not None:
-        _check_histograms(evaluation, found)
-    return Folder(path, str(found) if found else None, evaluation, training)
+    if found is None:
+        return Folder(url, None, None, training)
+    evaluation = _read(store, found, EvaluationRecord)
+    _check_histograms(evaluation, _where(store, found))
+    return Folder(url, _where(store, found), evaluation, training)
 
 
-def _open_training(root: Path) -> Training | None:
+def _open_training(store: Store) -> Training | None:
     """Return what a run wrote, None if there is no run."""
-    if not (root / METRICS).is_file():
+    if not store.exists(METRICS):
         return None
-    summary, outcome = root / SUMMARY, root / OUTCOME
+    steps = _read_lines(store, METRICS, StepRecord)
+    timing = _read_lines(store, TIMING, TimingRecord)
     return Training(
-        steps=_read_steps(root / METRICS),
-        recipe=_read_recipe(root / RECIPE),
-        summary=_read(summary, SummaryRecord) if summary.is_file() else None,
-        outcome=_read(outcome, OutcomeRecord) if outcome.is_file() else None,
+        steps=steps.lines,
+        timing=_last_word(timing.lines),
+        recipe=_read_recipe(store),
+        summary=_read(store, SUMMARY, SummaryRecord) if store.exists(SUMMARY) else None,
+        outcome=_read(store, OUTCOME, OutcomeRecord) if store.exists(OUTCOME) else None,
+        cut=steps.cut + timing.cut,
     )
 
 
-def _read(path: Path, record: type[R]) -> R:
+def _where(store: Store, name: str) -> str:
+    return f"{store.url.rstrip('/')}/{name}"
+
+
+def _read(store: Store, name: str, record: type[R]) -> R:
     """Read one JSON file."""
     try:
-        return record.model_validate_json(path.read_bytes())
+        return record.model_validate_json(store.read(name))
     except ValidationError as error:
-        raise _refuse(path, error) from error
+        raise refuse(_where(store, name), error) from error
 
 
-def _read_steps(path: Path) -> tuple[StepRecord, ...]:
-    """Read a journal; a last line that a kill cut short is left out."""
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    steps = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            steps.append(StepRecord.model_validate_json(line))
-        except ValidationError as error:
-            if number < len(lines):
-                raise _refuse(path, error, f" line {number}") from error
-    return tuple(steps)
+def _read_lines(store: Store, name: str, record: type[R]) -> Journal[R]:
+    """Read a journal, empty where an older run has none."""
+    if not store.exists(name):
+        return Journal((), 0)
+    return read_journal(store.read(name), record, _where(store, name))
 
 
-def _read_recipe(path: Path) -> Sections:
+def _last_word(lines: Iterable[TimingRecord]) -> tuple[TimingRecord, ...]:
+    """Drop lines of steps that a resumed run computed again."""
+    kept: list[TimingRecord] = []
+    for line in lines:
+        while kept and kept[-1].step >= line.step:
+            kept.pop()
+        kept.append(line)
+    return tuple(kept)
+
+
+def _read_recipe(store: Store) -> Sections:
     """Read the settings of a run, section by section."""
-    if not path.is_file():
+    if not store.exists(RECIPE):
         return {}
+    where = _where(store, RECIPE)
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.safe_load(store.read(RECIPE).decode("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        msg = f"expected YAML in {str(path)!r}, found none ({error}); restore the file"
+        msg = f"expected YAML in {where!r}, found none ({error}); restore the file"
         raise SchemaError(msg) from error
     if not isinstance(tree, dict) or not all(isinstance(part, dict) for part in tree.values()):
-        raise SchemaError(f"expected a recipe in {str(path)!r}, found other YAML; restore the file")
+        raise SchemaError(f"expected a recipe in {where!r}, found other YAML; restore the file")
     return tree
 
 
-def _check_histograms(evaluation: EvaluationRecord, path: Path) -> None:
+def _check_histograms(evaluation: EvaluationRecord, where: str) -> None:
     """Refuse histograms whose counts do not fit their bins."""
     for process, parts in (evaluation.histograms or {}).items():
         for name, spectra in parts.items():
@@ -142,17 +157,7 @@ def _check_histograms(evaluation: EvaluationRecord, path: Path) -> None:
                 if len(part.counts) != part.edges.bins or part.edges.first >= part.edges.last:
                     msg = (
                         f"expected {part.edges.bins} counts between rising edges in histograms "
-                        f"{process} {name} of {str(path)!r}, found {len(part.counts)}; "
+                        f"{process} {name} of {where!r}, found {len(part.counts)}; "
                         "run 'mlpf evaluate' again"
                     )
                     raise SchemaError(msg)
-
-
-def _refuse(path: Path, error: ValidationError, line: str = "") -> SchemaError:
-    """Say what is wrong with a file."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    return SchemaError(
-        f"expected what mlpf writes in {str(path)!r}{line}, found at {place or 'its start'}: "
-        f"{first['msg']}; write it again with 'mlpf evaluate' or 'mlpf train'"
-    )

@@ -1,31 +1,25 @@
 """Pieces of HTML: text is escaped here and nowhere else."""
 
-import math
 from collections.abc import Iterable, Sequence
 from html import escape
+
+from mlpf_stream.report.digits import NOTHING, PLUS_MINUS, rounded
 
 Cell = tuple[str, str]
 """Markup of a cell, and its class: `best`, `number`, `name` or none."""
 
-PLUS_MINUS = "&plusmn;"
-NOTHING = "&ndash;"
-
 
 def text(value: object) -> str:
-    """Return any value as text of a page."""
-    return escape(str(value), quote=True)
+    """Return any value as text of a page; what stands for no number as a dash."""
+    return "&ndash;" if value == NOTHING else escape(str(value), quote=True)
 
 
-def number(value: float | None, digits: int) -> str:
-    """Return a number, or a dash for none."""
-    return NOTHING if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
-
-
-def measured(value: float | None, error: float | None, digits: int) -> str:
+def measured(value: float | None, error: float | None, places: int) -> str:
     """Return a number with its error."""
-    if value is None or error is None:
-        return number(value, digits)
-    return f"{number(value, digits)} <small>{PLUS_MINUS}&nbsp;{number(error, digits)}</small>"
+    number, spread = rounded(value, error, places)
+    if not spread:
+        return text(number)
+    return f"{number}&nbsp;<small>{PLUS_MINUS}&nbsp;{spread}</small>"
 
 
 def element(tag: str, body: str, css: str = "") -> str:
@@ -36,6 +30,11 @@ def element(tag: str, body: str, css: str = "") -> str:
 def paragraph(sentence: str, css: str = "") -> str:
     """Return plain text as a paragraph."""
     return element("p", text(sentence), css)
+
+
+def items(sentences: Iterable[str], css: str = "") -> str:
+    """Return plain texts as a list."""
+    return element("ul", "\n".join(element("li", text(part)) for part in sentences), css)
 
 
 def row(cells: Iterable[Cell], css: str = "") -> str:
@@ -55,9 +54,22 @@ def table(head: Sequence[str], rows: Iterable[str], css: str = "") -> str:
     body = "\n".join(rows)
     opened = f'<table class="{css}">' if css else "<table>"
     head_row = f"<thead><tr>{top}</tr></thead>\n" if head else ""
-    return f'<div class="scroll">{opened}\n{head_row}<tbody>\n{body}\n</tbody></table></div>'
+    return (
+        f'<div class="scroll" tabindex="0">{opened}\n{head_row}<tbody>\n{body}\n</tbody></table>'
+        "</div>"
+    )
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:
     """Return a table of names (text) and what is known of them (markup)."""
     return table((), [row([(text(name), "name"), (body, "")]) for name, body in pairs], "facts")
+
+
+def aligned(names: Sequence[str], columns: Sequence[dict[str, str]]) -> str:
+    """Return a table with a column of facts (markup) per name; rows that differ are marked."""
+    rows = []
+    for fact in dict.fromkeys(fact for column in columns for fact in column):
+        values = [column.get(fact, text(NOTHING)) for column in columns]
+        cells: list[Cell] = [(text(fact), "name"), *((value, "") for value in values)]
+        rows.append(row(cells, "differs" if len(set(values)) > 1 else ""))
+    return table(("", *map(text, names)), rows, "aligned")

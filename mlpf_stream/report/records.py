@@ -72,6 +72,7 @@ class ProcessRecord(Record):
     name: str
     role: Literal["train", "ood"]
     events: int
+    splits: dict[str, int] = {}
 
 
 class Lengths(Record):
@@ -96,6 +97,7 @@ class DataCard(Record):
     processes: tuple[ProcessRecord, ...]
     splits: dict[str, int]
     classes: dict[str, int]
+    classes_by_kind: dict[str, dict[str, int]] = {}
     lengths: Lengths
     truth_source: str
     truth: dict[str, float]
@@ -152,6 +154,9 @@ class SummaryRecord(Record):
     events_per_second: float | None = None
     data_wait_fraction: float | None = None
     parameters: int | None = None
+    ranks: int | None = None
+    launcher: str | None = None
+    engine: str | None = None
 
 
 class OutcomeRecord(Record):
@@ -166,5 +171,24 @@ class StepRecord(Record):
 
     step: int
     loss: float | None = None
-    valid_loss: float | None = None
+    classification: float | None = None
+    charge: float | None = None
+    regression: float | None = None
+    gradient_norm: float | None = None
     learning_rate: float | None = None
+    valid_loss: float | None = None
+
+
+class TimingRecord(Record):
+    """One line of timing.jsonl: sums over the steps since the line before.
+
+    Events and rows are those of all ranks, `computed_rows` count filled-up ones too; seconds are
+    of the clock of rank 0.
+    """
+
+    step: int
+    events: int = Field(ge=0)
+    rows: int = Field(ge=0)
+    computed_rows: int = Field(ge=0)
+    seconds: float = Field(ge=0)
+    wait_seconds: float = Field(ge=0)

@@ -14,10 +14,13 @@ Pair = tuple[float | None, float | None]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One number of the table: with its error, and how far from ideal a value is."""
+    """One number of the table: with its error, and how far from ideal a value is.
+
+    `places` are the decimals of a number without error.
+    """
 
     head: str
-    digits: int
+    places: int
     value: Callable[[MeasuresRecord], Pair]
     distance: Callable[[float], float]
 
@@ -53,8 +56,8 @@ def results_table(comparison: Comparison) -> str:
     head = ["particles", *(column.head for column in COLUMNS)]
     rows: list[str] = []
     for process in comparison.processes:
-        role = " &middot; never trained on" if comparison.unseen(process) else ""
-        title = f'<th scope="rowgroup" colspan="{len(head)}">{text(process)}{role}</th>'
+        words = text(_titled(comparison, process))
+        title = f'<th scope="rowgroup" colspan="{len(head)}">{words}</th>'
         rows.append(element("tr", title, "process"))
         rows.extend(_rows(comparison, process))
     return table(head, rows, "results")
@@ -73,6 +76,13 @@ def explanation(comparison: Comparison) -> str:
     )
 
 
+def _titled(comparison: Comparison, process: str) -> str:
+    """Name a process, its role and how many events were judged."""
+    found = [m.momentum.count for s in comparison.sources if (m := s.measures(process))]
+    role = ", never trained on" if comparison.unseen(process) else ""
+    return f"{process}{role}: {max(found, default=0):,} events"
+
+
 def _rows(comparison: Comparison, process: str) -> Iterator[str]:
     """Return the rows of one process, the best of models and baseline in bold."""
     shown = [(s, m) for s in comparison.sources if (m := s.measures(process)) is not None]
@@ -84,7 +94,7 @@ def _rows(comparison: Comparison, process: str) -> Iterator[str]:
         for column in COLUMNS:
             value, error = column.value(measures)
             chosen = source.role != "target" and value is not None and value == best[column.head]
-            cells.append((measured(value, error, column.digits), "best" if chosen else ""))
+            cells.append((measured(value, error, column.places), "best" if chosen else ""))
         yield row(cells, source.role)
 
 

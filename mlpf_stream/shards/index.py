@@ -101,6 +101,11 @@ class PackPlace:
     entry: PackEntry
 
 
+def pack_place(raw: dict[str, Any]) -> PackPlace:
+    """Return the place that `dataclasses.asdict` turned into plain values."""
+    return PackPlace(raw["shard"], _pack_entry(raw["entry"]))
+
+
 class DatasetIndex:
     """Every event of a dataset as columns, in shard and pack order.
 

@@ -8,7 +8,7 @@ Columns: `key`; per element kind `K`: `K` (features), `K_class`, `K_charge`, `K_
 `K_particle`; then `generator_*` and `candidate_*`: class, charge, momentum.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,12 +99,28 @@ def encode_pack(events: Events, kinds: Sequence[ElementKind]) -> bytes:
     return bytes(sink.getvalue())
 
 
+def decode_pack(data: pa.Buffer, kinds: Sequence[ElementKind]) -> Events:
+    """Return the events of an encoded pack, without a copy: one that this process trusts.
+
+    A pack from a store goes through `open_pack`, which checks every byte first.
+    """
+    batch = pa.ipc.open_file(data).get_batch(0)
+    places = _places(batch, data, pack_columns(kinds))
+    return _open_columns(memoryview(data), tuple(batch.column("key").to_pylist()), places, kinds)
+
+
 def locate_buffers(data: bytes, kinds: Sequence[ElementKind]) -> dict[str, BufferPlace]:
     """Return where each column of an encoded pack lies, for the index."""
     whole = pa.py_buffer(data)
-    batch = pa.ipc.open_file(whole).get_batch(0)
+    return _places(pa.ipc.open_file(whole).get_batch(0), whole, pack_columns(kinds))
+
+
+def _places(
+    batch: pa.RecordBatch, whole: pa.Buffer, columns: Sequence[PackColumn]
+) -> dict[str, BufferPlace]:
+    """Return where each column of a record batch lies inside the buffer that it was read from."""
     places = {}
-    for column in pack_columns(kinds):
+    for column in columns:
         array = batch.column(column.name)
         flat = array.values.values if column.width > 1 else array.values
         offsets, values = array.buffers()[1], flat.buffers()[1]
@@ -135,13 +151,7 @@ def open_pack(
     found = xxhash.xxh3_64_hexdigest(data)
     if found != entry.xxh3:
         raise ShardError(where, f"checksum {entry.xxh3}", found)
-    elements = {kind.name: _open_elements(data, entry, kind) for kind in kinds}
-    return Events(
-        tuple(keys),
-        elements,
-        _open_particles(data, entry, "generator"),
-        _open_particles(data, entry, "candidate"),
-    )
+    return _open_columns(data, tuple(keys), entry.buffers, kinds)
 
 
 def _flat_columns(
@@ -180,23 +190,40 @@ def _list_array(
     return pa.ListArray.from_arrays(places, child)
 
 
+def _open_columns(
+    data: memoryview,
+    keys: tuple[str, ...],
+    places: Mapping[str, BufferPlace],
+    kinds: Sequence[ElementKind],
+) -> Events:
+    """Return the events whose columns lie at `places`, as views of `data`."""
+    columns = {
+        column.name: _column(data, len(keys), places[column.name], column)
+        for column in pack_columns(kinds)
+    }
+
+    def particles(name: str) -> Particles:
+        parts = [columns[column.name] for column in particle_columns(name)]
+        class_P, charge_P, momentum_PM = (values for values, _ in parts)
+        return Particles(class_P, charge_P, momentum_PM, parts[0][1])
+
+    def elements(kind: ElementKind) -> Elements:
+        parts = [columns[column.name] for column in element_columns(kind)]
+        x_RF, class_R, charge_R, momentum_RM, particle_R = (values for values, _ in parts)
+        return Elements(x_RF, class_R, charge_R, momentum_RM, particle_R, parts[0][1])
+
+    return Events(
+        keys,
+        {kind.name: elements(kind) for kind in kinds},
+        particles("generator"),
+        particles("candidate"),
+    )
+
+
 def _column(
-    data: memoryview, entry: PackEntry, column: PackColumn
+    data: memoryview, events: int, place: BufferPlace, column: PackColumn
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
     """Return one column's flat values, (rows,) or (rows, width), and its offsets (E + 1,)."""
-    place = entry.buffers[column.name]
-    offsets = np.frombuffer(data, np.int32, entry.events + 1, place.offsets).astype(np.int64)
+    offsets = np.frombuffer(data, np.int32, events + 1, place.offsets).astype(np.int64)
     values = np.frombuffer(data, column.dtype, place.rows * column.width, place.values)
     return (values.reshape(-1, column.width) if column.width > 1 else values), offsets
-
-
-def _open_elements(data: memoryview, entry: PackEntry, kind: ElementKind) -> Elements:
-    columns = [_column(data, entry, column) for column in element_columns(kind)]
-    x_RF, class_R, charge_R, momentum_RM, particle_R = (values for values, _ in columns)
-    return Elements(x_RF, class_R, charge_R, momentum_RM, particle_R, columns[0][1])
-
-
-def _open_particles(data: memoryview, entry: PackEntry, name: str) -> Particles:
-    columns = [_column(data, entry, column) for column in particle_columns(name)]
-    class_P, charge_P, momentum_PM = (values for values, _ in columns)
-    return Particles(class_P, charge_P, momentum_PM, columns[0][1])

@@ -2,30 +2,36 @@
 
 import queue
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
-from mlpf_stream.shards.index import DatasetIndex
-from mlpf_stream.shards.reader import read_pack
-from mlpf_stream.stream.collate import BatchShape
-from mlpf_stream.stream.steps import RankPlan, Step, Window, assemble
-
-
-def stream_steps(
-    index: DatasetIndex, rank: RankPlan, shape: BatchShape, *, read_ahead: int
-) -> Generator[Step, None, None]:
-    """Yield the steps of one rank, reading at most `read_ahead` windows ahead (0: none)."""
-    windows = _windows(index, rank)
-    if read_ahead:
-        windows = _ahead(windows, read_ahead)
-    yield from assemble(windows, index, rank, shape)
+from mlpf_stream.columns import ElementKind
+from mlpf_stream.storage import Store
+from mlpf_stream.stream.window import Window, WindowRequest, read_window
 
 
-def _windows(index: DatasetIndex, rank: RankPlan) -> Iterator[Window]:
-    """Read the windows that the remaining steps need, in plan order, every byte verified."""
-    plan = rank.plan
-    for number in range(rank.first_window, plan.windows):
-        packs = {int(pack): read_pack(index, int(pack)) for pack in plan.window_packs(number)}
-        yield Window(number, packs)
+@dataclass(frozen=True, slots=True)
+class DirectReader:
+    """Reads windows in this process, at most `read_ahead` of them ahead of their use (0: none)."""
+
+    store: Store
+    kinds: Sequence[ElementKind]
+    read_ahead: int
+
+    def __call__(self, requests: Iterable[WindowRequest]) -> Generator[Window, None, None]:
+        """Yield the requested windows, in order.
+
+        Raises:
+            ShardError: a pack's bytes differ from what the index promises.
+            MissingDataError: a shard is not there.
+        """
+        windows = self._read(requests)
+        yield from _ahead(windows, self.read_ahead) if self.read_ahead else windows
+
+    def _read(self, requests: Iterable[WindowRequest]) -> Iterator[Window]:
+        for request in requests:
+            events = read_window(self.store, self.kinds, request)
+            yield Window(request.epoch, request.number, events)
 
 
 def _ahead(windows: Iterator[Window], depth: int) -> Iterator[Window]:

@@ -1,28 +1,27 @@
 """The plan of one epoch: who sees which event when. Pure: index columns in, numbers out.
 
 A *step* is global: an ordered list of G micro-batches, the same for every world. The plan is a
-function of (index digest, split, seed, epoch, G, row budget T, window size, mixing weights) and of
-nothing else; a world only decides who computes which micro-batch (`shares`). Hence resume is a
-number, every rank has the same number of steps, and every event comes exactly once an epoch (with
+function of (index digest, split, seed, epoch, G, row budget T, window size, mixing weights, layout)
+and of nothing else; a world only decides who computes which micro-batch (`shares`). Hence resume is
+a number, every rank has the same number of steps, and every event comes exactly once an epoch (with
 mixing weight w: floor(w) or ceil(w) times) by construction.
-
-Order is made by sorting 64-bit hashes, not by a library's random generator, so a plan outlives
-library versions.
 """
 
 import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from mlpf_stream.columns import Split
 from mlpf_stream.errors import ConfigError
-from mlpf_stream.event import F64, I64, Bool, offsets_of
+from mlpf_stream.event import I64, Bool, offsets_of
+from mlpf_stream.stream.buckets import Filling, fill_buckets, optimal_edges
+from mlpf_stream.stream.shuffle import hash_of, unit_of
 
-U64 = npt.NDArray[np.uint64]
+Layout = Literal["packed", "bucketed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +35,8 @@ class PlanSpec:
     window_bytes: int
     split: Split = "train"
     weights: tuple[tuple[str, float], ...] = ()
+    layout: Layout = "packed"
+    buckets: int = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +63,31 @@ class Plan:
     """One epoch, planned whole.
 
     Micro-batch `m` holds the events `events[micro_offsets[m]:micro_offsets[m + 1]]` (numbers into
-    the index), all read by the end of window `micro_window[m]`; window `w` reads the packs
+    the index); each is read in its `event_window`, and all of them by the end of window
+    `micro_window[m]`, which does not decrease. Window `w` reads the packs
     `packs[window_offsets[w]:window_offsets[w + 1]]`. There are `steps * G` micro-batches; those
     that fill up the last step are empty.
+
+    packed: events in shuffled order, each micro-batch filled to at most `row_budget` rows by
+    next-fit; `micro_length` is 0. bucketed: micro-batch `m` is padded to B = row_budget // L events
+    of L = `micro_length[m]` rows, by the rules of `fill_buckets`; its events come from the windows
+    `micro_window[m] - 1` and `micro_window[m]`. Inside a window the micro-batches are shuffled, so
+    that a step mixes buckets. `edges` are optimal for the split, hence the same in every epoch.
     """
 
     digest: str
     spec: PlanSpec
+    edges: tuple[int, ...]
     events: I64
+    event_window: I64
     micro_offsets: I64
     micro_window: I64
+    micro_length: I64
     packs: I64
     window_offsets: I64
     rows_of_step: I64
     particles_of_step: I64
+    computed_rows_of_step: I64
 
     @property
     def steps(self) -> int:
@@ -86,6 +98,11 @@ class Plan:
     def windows(self) -> int:
         """Windows of the epoch."""
         return len(self.window_offsets) - 1
+
+    @property
+    def real_row_fraction(self) -> float:
+        """Share of the computed rows that are elements; the others are padding."""
+        return float(self.rows_of_step.sum() / self.computed_rows_of_step.sum())
 
     def micro_batch(self, step: int, number: int) -> I64:
         """Return the events of one micro-batch, in row order."""
@@ -115,22 +132,29 @@ def plan_epoch(table: PlanTable, spec: PlanSpec) -> Plan:
     if not len(events):
         msg = f"expected events in epoch {spec.epoch}, found none: mixing weights {spec.weights}"
         raise ConfigError(msg)
-    cuts = _next_fit(table.length[events], spec.row_budget)
-    steps = -(-(len(cuts) - 1) // spec.micro_batches)
-    missing = steps * spec.micro_batches - (len(cuts) - 1)
-    micro_offsets = np.concatenate([cuts, np.full(missing, cuts[-1], np.int64)])
-    micro_window = event_window[np.maximum(micro_offsets[1:] - 1, 0)]
-    step_offsets = micro_offsets[:: spec.micro_batches]
+    edges: tuple[int, ...] = ()
+    if spec.layout == "bucketed":
+        edges = optimal_edges(table.length[table.chosen], spec.buckets)
+        micro = _bucketed(table.length[events], event_window, edges, spec)
+    else:
+        micro = _packed(table.length[events], event_window, spec)
+    events, event_window = events[micro.order], event_window[micro.order]
+    micro = micro.filled_up(spec.micro_batches, edges[0] if edges else 0)
+    step_offsets = micro.offsets[: -1 : spec.micro_batches]
     return Plan(
         digest=plan_digest(table.digest, spec),
         spec=spec,
+        edges=edges,
         events=events,
-        micro_offsets=micro_offsets,
-        micro_window=micro_window,
+        event_window=event_window,
+        micro_offsets=micro.offsets,
+        micro_window=micro.window,
+        micro_length=micro.length,
         packs=packs,
         window_offsets=window_offsets,
-        rows_of_step=np.add.reduceat(table.length[events], step_offsets[:-1]),
-        particles_of_step=np.add.reduceat(table.particles[events], step_offsets[:-1]),
+        rows_of_step=np.add.reduceat(table.length[events], step_offsets),
+        particles_of_step=np.add.reduceat(table.particles[events], step_offsets),
+        computed_rows_of_step=_computed_rows(micro.length, spec),
     )
 
 
@@ -185,27 +209,7 @@ def _check(table: PlanTable, spec: PlanSpec) -> None:
         raise ConfigError(msg)
 
 
-def _hash(values: I64 | U64, *salts: int) -> U64:
-    """Return a 64-bit hash of each value: order by it to shuffle.
-
-    Source: SplitMix64 of Steele, Lea and Flood, "Fast splittable pseudorandom number generators"
-    (2014); each salt is folded in by one more round.
-    """
-    mixed = _splitmix(values.astype(np.uint64))
-    for salt in salts:
-        mixed = _splitmix(mixed ^ _splitmix(np.array([salt], np.int64).astype(np.uint64)))
-    return mixed
-
-
-def _splitmix(z: U64) -> U64:
-    with np.errstate(over="ignore"):
-        z = z + np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
-
-
-_SALT_PACK, _SALT_JITTER, _SALT_EVENT, _SALT_MIX = 1, 2, 3, 4
+_SALT_PACK, _SALT_JITTER, _SALT_EVENT, _SALT_MIX, _SALT_MICRO = 1, 2, 3, 4, 5
 
 
 def _pack_order(table: PlanTable, spec: PlanSpec) -> tuple[I64, I64]:
@@ -222,18 +226,13 @@ def _pack_order(table: PlanTable, spec: PlanSpec) -> tuple[I64, I64]:
         passes = int(np.ceil(weights.get(name, 1.0)))
         own_visits = np.repeat(np.arange(passes, dtype=np.int64), len(own))
         own = np.tile(own, passes)
-        order = np.argsort(_hash(own, spec.seed, spec.epoch, _SALT_PACK) ^ _hash(own_visits))
-        jitter = _unit(_hash(np.array([code]), spec.seed, spec.epoch, _SALT_JITTER))
+        order = np.argsort(hash_of(own, spec.seed, spec.epoch, _SALT_PACK) ^ hash_of(own_visits))
+        jitter = unit_of(hash_of(np.array([code]), spec.seed, spec.epoch, _SALT_JITTER))
         packs.append(own[order])
         visits.append(own_visits[order])
         places.append((np.arange(len(own)) + jitter) / max(len(own), 1))
     order = np.argsort(np.concatenate(places), kind="stable")
     return np.concatenate(packs)[order], np.concatenate(visits)[order]
-
-
-def _unit(values: U64) -> F64:
-    """Return hashes as numbers in [0, 1)."""
-    return np.asarray((values >> np.uint64(11)).astype(np.float64) / 2.0**53)
 
 
 def _cut_windows(pack_bytes: I64, window_bytes: int) -> I64:
@@ -262,7 +261,7 @@ def _event_order(
     keep = table.chosen[events] & _mixed_in(table, spec, events, visits[slot])
     events, slot = events[keep], slot[keep]
     window = np.searchsorted(window_offsets, slot, side="right") - 1
-    shuffle = _hash(events, spec.seed, spec.epoch, _SALT_EVENT) ^ _hash(visits[slot])
+    shuffle = hash_of(events, spec.seed, spec.epoch, _SALT_EVENT) ^ hash_of(visits[slot])
     order = np.lexsort((shuffle, window))
     return events[order], window[order].astype(np.int64)
 
@@ -272,7 +271,7 @@ def _mixed_in(table: PlanTable, spec: PlanSpec, events: I64, visits: I64) -> Boo
     weights = dict(spec.weights)
     weight = np.array([weights.get(name, 1.0) for name in table.process_names])
     left = weight[table.pack_process[table.pack[events]]] - visits
-    drawn = _unit(_hash(events, spec.seed, spec.epoch, _SALT_MIX))
+    drawn = unit_of(hash_of(events, spec.seed, spec.epoch, _SALT_MIX))
     return np.asarray((left >= 1.0) | (drawn < left))
 
 
@@ -285,3 +284,24 @@ def _next_fit(lengths: I64, row_budget: int) -> I64:
         start = int(np.searchsorted(ends, base + row_budget, side="right"))
         cuts.append(start)
     return np.array(cuts, np.int64)
+
+
+def _packed(lengths: I64, event_window: I64, spec: PlanSpec) -> Filling:
+    cuts = _next_fit(lengths, spec.row_budget)
+    order = np.arange(len(lengths), dtype=np.int64)
+    return Filling(order, cuts, event_window[cuts[1:] - 1], np.zeros(len(cuts) - 1, np.int64))
+
+
+def _bucketed(lengths: I64, event_window: I64, edges: tuple[int, ...], spec: PlanSpec) -> Filling:
+    filling = fill_buckets(lengths, event_window, edges, spec.row_budget)
+    number = np.arange(len(filling.window), dtype=np.int64)
+    shuffle = hash_of(number, spec.seed, spec.epoch, _SALT_MICRO)
+    return filling.reordered(np.lexsort((shuffle, filling.window)))
+
+
+def _computed_rows(micro_length: I64, spec: PlanSpec) -> I64:
+    """Return the rows that each step computes, padding and empty micro-batches included."""
+    length = micro_length.reshape(-1, spec.micro_batches)
+    if spec.layout == "packed":
+        return np.full(len(length), spec.micro_batches * spec.row_budget, np.int64)
+    return np.asarray((spec.row_budget // length * length).sum(axis=1), np.int64)

@@ -1,15 +1,13 @@
-"""Training state on disk: a folder per step, made whole before it gets its name.
+"""Training state on any store: objects of one prefix per step, committed by the one written last.
 
-`step-00000100/` holds the model (`model.safetensors`, `model.json`), the optimiser's tensors
-(`optimizer.safetensors`) and `state.json` with the position in the stream. The folder is written
-under another name, flushed, and renamed: a kill at any moment leaves the old checkpoints readable
-and the new one absent or whole. Nothing is ever unpickled.
+`checkpoints/step-00000100/` holds the model (`model.safetensors`, `model.json`), the optimiser's
+tensors (`optimizer.safetensors`) and `state.json` with the position in the stream. `state.json` is
+written last and holds the digests of the others; without it there is no checkpoint, and it is the
+first to go when a checkpoint is removed or written again. So a kill at any moment leaves the old
+checkpoints readable and the new one absent or whole. Nothing is ever unpickled.
 """
 
-import os
-import shutil
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import torch
@@ -19,17 +17,23 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from mlpf_stream.errors import MlpfError, ResumeError
-from mlpf_stream.infer.checkpoint import FOLDER, list_checkpoints
-from mlpf_stream.models.artifact import card_of, load_model, save_model
+from mlpf_stream.errors import MissingDataError, ResumeError, SchemaError
+from mlpf_stream.infer.checkpoint import FOLDER, STATE_FILE, list_checkpoints, open_checkpoint
+from mlpf_stream.models.artifact import CARD_FILE, WEIGHTS_FILE, card_of, decode_model, encode_model
 from mlpf_stream.models.network import Network
+from mlpf_stream.storage import Store
 
 OPTIMIZER_FILE: Final = "optimizer.safetensors"
-STATE_FILE: Final = "state.json"
+FILES: Final = (STATE_FILE, WEIGHTS_FILE, CARD_FILE, OPTIMIZER_FILE)
+"""The files of a checkpoint, in the order of removal."""
 
 
 class TrainState(BaseModel):
-    """Where a run stands: the next step to do, and what it belongs to."""
+    """Where a run stands: the next step to do, and what it belongs to.
+
+    Attributes:
+        files: xxh3-64 of every other file of the checkpoint.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,75 +44,94 @@ class TrainState(BaseModel):
     seconds: float
     recipe: str
     dataset: str
-    optimizer_digest: str = ""
+    ranks: int = 1
+    files: dict[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A readable checkpoint: its folder, its state, the network and the optimiser's tensors."""
+    """A readable checkpoint: its place, its state, the network and the optimiser's tensors."""
 
-    folder: Path
+    url: str
     state: TrainState
     network: Network
     optimizer: dict[str, Tensor]
 
 
 def save_checkpoint(
-    run: Path, network: Network, optimizer: torch.optim.Optimizer, state: TrainState, keep: int
-) -> Path:
-    """Commit a checkpoint, then remove all but the newest `keep`."""
-    final = run / FOLDER / f"step-{state.step:08d}"
-    part = final.with_name(f".{final.name}.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    save_model(part, network, card_of(network, {"dataset": state.dataset, "step": str(state.step)}))
-    data = save(_optimizer_tensors(network, optimizer))
-    digest = xxhash.xxh3_64_hexdigest(data)
-    _write(part / OPTIMIZER_FILE, data)
-    text = state.model_copy(update={"optimizer_digest": digest}).model_dump_json(indent=1)
-    _write(part / STATE_FILE, text.encode())
-    shutil.rmtree(final, ignore_errors=True)
-    part.rename(final)
-    _flush_folder(final.parent)
-    for old in list_checkpoints(run)[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
-    return final
+    run: Store, network: Network, optimizer: torch.optim.Optimizer, state: TrainState, keep: int
+) -> str:
+    """Commit a checkpoint, then remove all but the newest `keep`; return its URL.
+
+    What lies after this step is removed too: a run comes by a step again only where it could not
+    go on from later ones, and the newest must be the one to resume from.
+    """
+    name = f"step-{state.step:08d}"
+    folder = open_checkpoint(run, name)
+    card = card_of(network, {"dataset": state.dataset, "step": str(state.step)})
+    files = encode_model(network, card)
+    files[OPTIMIZER_FILE] = save(_optimizer_tensors(network, optimizer))
+    digests = {file: xxhash.xxh3_64_hexdigest(data) for file, data in files.items()}
+    folder.delete(STATE_FILE)
+    for file, data in files.items():
+        folder.write(file, data)
+    text = state.model_copy(update={"files": digests}).model_dump_json(indent=1)
+    folder.write(STATE_FILE, text.encode())
+    kept = [old for old in list_checkpoints(run) if old <= name][-keep:]
+    for old in sorted({path.split("/")[1] for path in run.list(FOLDER)} - set(kept)):
+        _remove(run, f"{FOLDER}/{old}")
+    return folder.url
 
 
-def latest_checkpoint(run: Path) -> Checkpoint | None:
+def _remove(run: Store, folder: str) -> None:
+    """Remove a checkpoint, or what a killed run left of one; first what commits it."""
+    for path in (*(f"{folder}/{file}" for file in FILES), *run.list(folder)):
+        run.delete(path)
+
+
+def latest_checkpoint(run: Store) -> Checkpoint | None:
     """Return the newest checkpoint that reads whole, or None where there is none.
+
+    A store that does not answer is an error, no reason to take an older checkpoint.
 
     Raises:
         ResumeError: there are checkpoints, but none of them can be read.
     """
     reasons = []
-    for folder in reversed(list_checkpoints(run)):
+    for name in reversed(list_checkpoints(run)):
         try:
-            return read_checkpoint(folder)
-        except MlpfError as error:
-            reasons.append(f"{folder.name}: {error}")
+            return read_checkpoint(run, name)
+        except (ResumeError, SchemaError, MissingDataError) as error:
+            reasons.append(f"{name}: {error}")
     if reasons:
         raise ResumeError("expected a readable checkpoint, found none: " + "; ".join(reasons))
     return None
 
 
-def read_checkpoint(folder: Path) -> Checkpoint:
-    """Read one checkpoint, verifying every tensor against its digest.
+def read_checkpoint(run: Store, name: str) -> Checkpoint:
+    """Read one checkpoint, verifying every file against its digest.
 
     Raises:
         ResumeError: a file is missing or damaged.
+        SchemaError: the model is of another version.
     """
-    network, _ = load_model(folder)
+    folder = open_checkpoint(run, name)
     try:
-        state = TrainState.model_validate_json((folder / STATE_FILE).read_bytes())
-        data = (folder / OPTIMIZER_FILE).read_bytes()
-        tensors = load(data)
-    except (OSError, ValidationError, SafetensorError) as error:
-        raise ResumeError(f"checkpoint {str(folder)!r} cannot be read: {error}") from error
-    found = xxhash.xxh3_64_hexdigest(data)
-    if found != state.optimizer_digest:
-        msg = f"expected optimiser state {state.optimizer_digest}, found {found} in {str(folder)!r}"
-        raise ResumeError(msg)
-    return Checkpoint(folder, state, network, tensors)
+        state = TrainState.model_validate_json(folder.read(STATE_FILE))
+        files = {file: folder.read(file) for file in FILES if file != STATE_FILE}
+    except (MissingDataError, ValidationError) as error:
+        raise ResumeError(f"checkpoint {folder.url!r} cannot be read: {error}") from error
+    for file, data in files.items():
+        expected, found = state.files.get(file), xxhash.xxh3_64_hexdigest(data)
+        if found != expected:
+            msg = f"expected {file} with digest {expected}, found {found} in {folder.url!r}"
+            raise ResumeError(msg)
+    network, _ = decode_model(files, folder.url)
+    try:
+        tensors = load(files[OPTIMIZER_FILE])
+    except SafetensorError as error:
+        raise ResumeError(f"checkpoint {folder.url!r} cannot be read: {error}") from error
+    return Checkpoint(folder.url, state, network, tensors)
 
 
 def restore_optimizer(
@@ -141,18 +164,3 @@ def _optimizer_tensors(network: Network, optimizer: torch.optim.Optimizer) -> di
         for name, parameter in network.named_parameters()
         for key, value in optimizer.state[parameter].items()
     }
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _flush_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,74 +1,92 @@
-"""What a run writes down as it goes: a line of metrics and a line of event keys per step.
+"""What a run writes down as it goes: per step a line of metrics, of event keys and of timing.
 
-JSON lines, flushed at every checkpoint and cut back to the checkpoint on resume, so that the
-journal of a resumed run equals that of an undisturbed one.
+JSON lines on any store, gathered in memory and appended at every flush (that is, at every
+checkpoint), and cut back to the checkpoint on resume, so that the journal of a resumed run equals
+that of an undisturbed one. Timings never repeat, so they have a file of their own.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import IO, Self
+from typing import Final, Self
 
 import xxhash
 
-METRICS_FILE = "metrics.jsonl"
-KEYS_FILE = "keys.jsonl"
+from mlpf_stream.storage import Store
+
+METRICS_FILE: Final = "metrics.jsonl"
+KEYS_FILE: Final = "keys.jsonl"
+TIMING_FILE: Final = "timing.jsonl"
+
+Line = dict[str, float]
 
 
 class Journal:
-    """The two logs of a run, open for appending after step `start`."""
+    """The logs of a run, open for appending after step `start`."""
 
-    def __init__(self, run: Path, start: int) -> None:
-        self._metrics = _reopen(run / METRICS_FILE, start)
-        self._keys = _reopen(run / KEYS_FILE, start)
+    def __init__(self, run: Store, start: int) -> None:
+        self._run = run
+        self._waiting: dict[str, list[str]] = {METRICS_FILE: [], KEYS_FILE: [], TIMING_FILE: []}
+        for name in self._waiting:
+            _cut_back(run, name, start)
 
     def metrics(self, step: int, values: Mapping[str, float | int | str]) -> None:
-        """Write the metrics of a step."""
-        self._metrics.write(json.dumps({"step": step, **values}) + "\n")
+        """Note the metrics of a step: what a repeated run repeats."""
+        self._note(METRICS_FILE, {"step": step, **values})
 
     def keys(self, step: int, epoch: int, keys: Sequence[str], *, whole: bool) -> None:
-        """Write a digest of the events of a global step, in order; the keys too if `whole`."""
+        """Note a digest of the events of a global step, in order; the keys too if `whole`."""
         digest = xxhash.xxh3_64_hexdigest("\n".join(keys).encode())
         line = {"step": step, "epoch": epoch, "events": len(keys), "digest": digest}
-        if whole:
-            line["keys"] = list(keys)
-        self._keys.write(json.dumps(line) + "\n")
+        self._note(KEYS_FILE, line | ({"keys": list(keys)} if whole else {}))
+
+    def timing(self, step: int, values: Mapping[str, float]) -> None:
+        """Note the timings of a step [s]."""
+        self._note(TIMING_FILE, {"step": step, **values})
+
+    def _note(self, name: str, line: Mapping[str, object]) -> None:
+        self._waiting[name].append(json.dumps(line) + "\n")
 
     def flush(self) -> None:
-        """Hand everything to the operating system."""
-        self._metrics.flush()
-        self._keys.flush()
+        """Append what was noted since the last flush to the files."""
+        for name, lines in self._waiting.items():
+            if lines:
+                self._run.append(name, "".join(lines).encode())
+                lines.clear()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._metrics.close()
-        self._keys.close()
+        self.flush()
 
 
-def read_journal(path: Path) -> list[dict[str, float]]:
-    """Return the lines of a journal that are whole."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [line for line in map(_parse, lines) if line is not None]
+def read_journal(run: Store, name: str) -> list[Line]:
+    """Return the lines of a journal that are whole; none where there is no journal."""
+    return [line for line in map(_parse, _lines(run, name)) if line is not None]
 
 
-def _reopen(path: Path, start: int) -> IO[str]:
-    """Open for appending, keeping only whole lines of steps before `start`."""
-    kept = []
-    if path.exists() and start:
-        for text in path.read_text(encoding="utf-8").splitlines():
-            line = _parse(text)
-            if line is not None and line["step"] < start:
-                kept.append(text + "\n")
-    path.write_text("".join(kept), encoding="utf-8")
-    return path.open("a", encoding="utf-8")
+def _cut_back(run: Store, name: str, start: int) -> None:
+    """Keep only whole lines of steps before `start`."""
+    lines = _lines(run, name)
+    parsed = [(text, _parse(text)) for text in lines if start]
+    kept = [text for text, line in parsed if line is not None and line["step"] < start]
+    if kept != lines:
+        run.write(name, "".join(kept).encode())
 
 
-def _parse(text: str) -> dict[str, float] | None:
+def _lines(run: Store, name: str) -> list[str]:
+    """Return the lines of a file with their ends."""
+    if not run.exists(name):
+        return []
+    # Bytes that a kill cut through are no reason to stop: their line is dropped.
+    return run.read(name).decode("utf-8", "replace").splitlines(keepends=True)
+
+
+def _parse(text: str) -> Line | None:
     """Return one line, or None for one that a kill cut short."""
     try:
-        line: dict[str, float] = json.loads(text)
+        line: Line = json.loads(text)
     except ValueError:
         return None
-    return line
+    whole = text.endswith("\n") and isinstance(line, dict) and "step" in line
+    return line if whole else None

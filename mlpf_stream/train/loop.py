@@ -1,25 +1,23 @@
 """The training loop of one rank: reads top to bottom."""
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, field
 
-import torch
-
-from mlpf_stream.columns import Split
 from mlpf_stream.config import Recipe
-from mlpf_stream.models.network import Network
-from mlpf_stream.progress import progress
+from mlpf_stream.models.artifact import parameter_digest
 from mlpf_stream.shards.index import DatasetIndex
+from mlpf_stream.storage import Store
 from mlpf_stream.stream.collate import BatchShape
-from mlpf_stream.stream.direct import stream_steps
 from mlpf_stream.stream.planner import Planner
-from mlpf_stream.stream.steps import RankPlan, Step
+from mlpf_stream.stream.rank_plan import RankPlan, route
+from mlpf_stream.stream.steps import Step, stream_steps
+from mlpf_stream.stream.window import WindowReader
 from mlpf_stream.train.checkpoint import TrainState, save_checkpoint
 from mlpf_stream.train.journal import Journal
-from mlpf_stream.train.step import train_step, valid_step
+from mlpf_stream.train.observer import Observer
+from mlpf_stream.train.step import Learner, train_step, valid_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +32,35 @@ class Position:
 
 
 @dataclass(slots=True)
+class Tally:
+    """Sums over the steps since the last line of timing.jsonl, over all ranks; rank 0's clock."""
+
+    events: int = 0
+    rows: int = 0
+    computed_rows: int = 0
+    seconds: float = 0.0
+    wait_seconds: float = 0.0
+
+
+@dataclass(slots=True)
 class Run:
-    """Everything the loop works on."""
+    """Everything the loop works on; only rank 0 has a journal."""
 
     recipe: Recipe
     index: DatasetIndex
     planner: Planner
-    network: Network
-    optimizer: torch.optim.Optimizer
-    folder: Path
+    read: WindowReader
+    learner: Learner
+    store: Store
+    observer: Observer
     position: Position
-    stop_requested: Callable[[], bool]
-    valid_loss: float = float("nan")
-    checkpoint: Path | None = None
+    journal: Journal | None = None
+    checkpoint: str = ""
     waited: float = 0.0
     worked: float = 0.0
     stopped: bool = False
+    tally: Tally = field(default_factory=Tally)
+    valid_steps: list[Step] = field(default_factory=list)
 
     @property
     def shape(self) -> BatchShape:
@@ -57,84 +68,128 @@ class Run:
         return BatchShape(self.recipe.stream.row_budget, self.recipe.model.block)
 
 
-def run_training(run: Run, journal: Journal) -> None:
+def run_training(run: Run) -> None:
     """Train until the recipe's last step, or until a stop is requested.
 
     Raises:
         NonFiniteLossError: names the step and its events; checkpoints before it stay.
+        TrainingError: the ranks do not hold the same parameters any more.
     """
     config = run.recipe.train
-    if run.position.step >= config.steps:
-        return
-    begun, before = time.perf_counter(), run.position.seconds
-    with (
-        closing(_all_steps(run)) as steps,
-        progress(config.steps, "step", "train", done=run.position.step) as bar,
-    ):
+    before, last = run.position.seconds, time.perf_counter()
+    with closing(_train_steps(run)) as steps:
         for step in _timed(steps, run):
             number = run.position.step
-            metrics = train_step(run.network, run.optimizer, step, number, config, run.recipe.loss)
-            run.worked = time.perf_counter() - begun
+            metrics = train_step(run.learner, step, number)
+            now = time.perf_counter()
+            _count(run.tally, step, now - last)
+            run.worked, last = run.worked + now - last, now
             run.position = _advance(run.position, step, before + run.worked)
-            journal.keys(number, step.epoch, step.keys, whole=config.log_keys)
+            if run.journal:
+                run.journal.keys(number, step.epoch, step.keys, whole=config.log_keys)
             if number % config.log_every == 0:
-                journal.metrics(number, {"epoch": step.epoch, **asdict(metrics)})
-            bar.update()
-            bar.set_postfix(loss=f"{metrics.loss:.4f}", refresh=False)
-            _after_step(run, journal)
-            if run.stopped or run.position.step >= config.steps:
+                _log(run, {"epoch": step.epoch, **asdict(metrics)})
+            run.observer.step_done(run.position.step, metrics.loss)
+            _after_step(run, metrics.loss)
+            if run.stopped:
                 return
 
 
-def _after_step(run: Run, journal: Journal) -> None:
+def _log(run: Run, metrics: dict[str, float | int | str]) -> None:
+    """Write the metrics of the step just done, and the timing since the last such line."""
+    if run.journal:
+        run.journal.metrics(run.position.step - 1, metrics)
+        run.journal.timing(run.position.step - 1, asdict(run.tally))
+    run.tally = Tally()
+
+
+def _after_step(run: Run, loss: float) -> None:
     """Validate and checkpoint when due; a requested stop checkpoints at once."""
     config, done = run.recipe.train, run.position.step
     last = done >= config.steps
-    run.stopped = run.stop_requested() and not last
+    run.stopped = run.learner.world.any(run.observer.stop_requested()) and not last
     if last or done % config.valid_every == 0:
-        run.valid_loss = validate(run)
-        journal.metrics(done - 1, {"epoch": run.position.epoch, "valid_loss": run.valid_loss})
+        valid_loss = validate(run)
+        if run.journal:
+            line = {"epoch": run.position.epoch, "valid_loss": valid_loss}
+            run.journal.metrics(done - 1, line)
     if last or run.stopped or done % config.checkpoint_every == 0:
-        journal.flush()
+        commit(run)
+        run.observer.checkpoint_done(run.checkpoint, done, loss)
+
+
+def commit(run: Run) -> None:
+    """Write a checkpoint: rank 0 writes it, after all ranks have shown the same parameters."""
+    network, world = run.learner.network, run.learner.world
+    world.check_same(parameter_digest(network), f"parameters after step {run.position.step}")
+    if run.journal:
+        run.journal.flush()
         run.checkpoint = save_checkpoint(
-            run.folder, run.network, run.optimizer, _state(run), config.keep_checkpoints
+            run.store,
+            network,
+            run.learner.optimizer,
+            _state(run),
+            run.recipe.train.keep_checkpoints,
         )
 
 
 def validate(run: Run) -> float:
-    """Return the loss over (at most `valid_events` of) split valid; NaN without such events."""
+    """Return the loss over (at most `valid_events` of) split valid; NaN without such events.
+
+    The steps are read once and kept, up to `valid_cache_mb`.
+    """
     if not run.index.in_split("valid").any():
         return float("nan")
-    run.network.eval()
-    totals, rows, particles, events = [0.0, 0.0, 0.0], 0, 0, 0
-    with closing(_epoch_steps(run, "valid", 0, 0)) as steps:
+    network, world = run.learner.network, run.learner.world
+    network.eval()
+    totals, rows, particles = [0.0, 0.0, 0.0], 0, 0
+    with closing(_valid_steps(run)) as steps:
         for step in steps:
-            for i, value in enumerate(valid_step(run.network, step, run.recipe.loss)):
-                totals[i] += value
+            totals = [a + b for a, b in zip(totals, valid_step(run.learner, step), strict=True)]
             rows += step.rows_of_step
             particles += step.particles_of_step
-            events += len(step.keys)
-            if events >= run.recipe.train.valid_events:
-                break
-    run.network.train()
-    weights = run.recipe.loss
-    per_particle = weights.charge * totals[1] + weights.regression * totals[2]
-    return weights.classification * totals[0] / max(rows, 1) + per_particle / max(particles, 1)
+    network.train()
+    classification, charge, regression = world.sum(totals)
+    weights = run.learner.weights
+    per_particle = weights.charge * charge + weights.regression * regression
+    return weights.classification * classification / max(rows, 1) + per_particle / max(particles, 1)
 
 
-def _all_steps(run: Run) -> Generator[Step, None, None]:
-    """Yield steps epoch after epoch, from the run's position on."""
-    epoch, start = run.position.epoch, run.position.step_in_epoch
-    while True:
-        yield from _epoch_steps(run, "train", epoch, start)
-        epoch, start = epoch + 1, 0
+def _train_steps(run: Run) -> Generator[Step, None, None]:
+    """Yield steps epoch after epoch, from the run's position to the recipe's last step."""
+    here, left = run.position, run.recipe.train.steps - run.position.step
+
+    def plans() -> Iterator[RankPlan]:
+        def plan_of(epoch: int) -> RankPlan:
+            return run.planner.rank_plan("train", epoch)
+
+        return route(plan_of, here.epoch, here.step_in_epoch, left)
+
+    return stream_steps(run.read, run.index, plans, run.shape)
 
 
-def _epoch_steps(run: Run, split: Split, epoch: int, start: int) -> Generator[Step, None, None]:
-    """Yield the steps of one epoch from step `start` on."""
-    stream = run.recipe.stream
-    rank = RankPlan(run.planner.plan(split, epoch), range(stream.micro_batches), start)
-    return stream_steps(run.index, rank, run.shape, read_ahead=stream.read_ahead)
+def _valid_steps(run: Run) -> Generator[Step, None, None]:
+    """Yield the first steps of split valid that hold `valid_events` events."""
+    if run.valid_steps:
+        yield from run.valid_steps
+        return
+    config = run.recipe.train
+    whole = run.planner.rank_plan("valid", 0)
+    steps, events = 0, 0
+    while steps < whole.plan.steps and events < config.valid_events:
+        events += len(whole.plan.step_events(steps))
+        steps += 1
+
+    def plans() -> Iterator[RankPlan]:
+        return route(lambda _: whole, 0, 0, steps)
+
+    kept: list[Step] = []
+    room = config.valid_cache_mb * 1e6
+    for step in stream_steps(run.read, run.index, plans, run.shape):
+        yield step
+        room -= sum(batch.nbytes for batch in step.batches)
+        kept = [*kept, step] if room > 0 else []
+    run.valid_steps = kept if room > 0 else []
 
 
 def _advance(position: Position, step: Step, seconds: float) -> Position:
@@ -149,12 +204,23 @@ def _advance(position: Position, step: Step, seconds: float) -> Position:
     )
 
 
+def _count(tally: Tally, step: Step, seconds: float) -> None:
+    tally.events += len(step.keys)
+    tally.rows += step.rows_of_step
+    tally.computed_rows += step.computed_rows_of_step
+    tally.seconds += seconds
+
+
 def _timed(steps: Iterator[Step], run: Run) -> Iterator[Step]:
     """Pass steps through, adding up the time spent waiting for them."""
     while True:
         before = time.perf_counter()
-        step = next(steps)
-        run.waited += time.perf_counter() - before
+        step = next(steps, None)
+        waited = time.perf_counter() - before
+        run.waited += waited
+        run.tally.wait_seconds += waited
+        if step is None:
+            return
         yield step
 
 
@@ -166,6 +232,7 @@ def _state(run: Run) -> TrainState:
         step_in_epoch=position.step_in_epoch,
         events=position.events,
         seconds=position.seconds,
+        ranks=run.learner.world.size,
         recipe=run.recipe.model_dump_json(),
         dataset=run.index.digest,
     )

@@ -9,7 +9,7 @@ from mlpf_stream.device import open_device
 from mlpf_stream.shards.reader import read_events
 from mlpf_stream.stream.collate import BatchShape, collate_all
 from mlpf_stream.train import train
-from mlpf_stream.train.launch import fresh_network
+from mlpf_stream.train.rank import fresh_network
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

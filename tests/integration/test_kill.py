@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from dataset import write_dataset
 
-from mlpf_stream.infer.checkpoint import list_checkpoints
-from mlpf_stream.models.artifact import load_model
+from mlpf_stream.infer.checkpoint import list_checkpoints, load_model, resolve_checkpoint
+from mlpf_stream.storage import open_store
 from mlpf_stream.train.journal import KEYS_FILE, METRICS_FILE
 
 RECIPE = """
@@ -32,12 +32,13 @@ def start(tmp_path, name, *options):
 
 def wait_for_checkpoint(folder, process, limit=60.0):
     end = time.monotonic() + limit
-    while not list_checkpoints(folder) and process.poll() is None and time.monotonic() < end:
+    store = open_store(str(folder))
+    while not list_checkpoints(store) and process.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
 
 
 def result(folder: Path):
-    _, card = load_model(list_checkpoints(folder)[-1])
+    _, card = load_model(resolve_checkpoint(str(folder)))
     return card.digest, (folder / KEYS_FILE).read_text(), (folder / METRICS_FILE).read_text()
 
 

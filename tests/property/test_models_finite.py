@@ -7,8 +7,11 @@ from hypothesis.extra import numpy as hnp
 
 from mlpf_stream.columns import CLASSES, CLUSTER, DETECTORS, MOMENTUM
 from mlpf_stream.models.encoder import Encoder, FeatureStatistics
+from mlpf_stream.models.favor import attend_event, orthogonal_directions, positive_features
 from mlpf_stream.models.geometry import directions
 from mlpf_stream.models.heads import Prediction, decode, momentum_targets
+from mlpf_stream.models.layout import build_layout
+from mlpf_stream.models.performer import share_out
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 rows = hnp.arrays("float32", (3, CLUSTER.width), elements=finite)
@@ -48,3 +51,29 @@ def test_candidates_are_physical_whatever_the_logits(x_TF, kind_T, out_TN):
 def test_targets_are_bounded(x_TF, kind_T, momentum_TM):
     target_TM = momentum_targets(torch.from_numpy(momentum_TM), torch.from_numpy(x_TF), kind_T)
     assert (target_TM.abs() <= 5.0).all()
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(st.integers(0, 40), max_size=5),
+    st.integers(1, 20),
+    st.floats(0, 2),
+    st.integers(0, 2**31),
+)
+def test_attention_is_a_mean_over_the_event(sizes, tail, length, seed):
+    """Weights are positive and add up to one, so each message lies within the event's values."""
+    layout = build_layout(sizes, sum(sizes) + tail, block=8)
+    sharing = share_out(layout)
+    torch.manual_seed(seed)
+    shape = (layout.blocks, 1, layout.block, 4)
+    q, k = length * torch.nn.functional.normalize(torch.randn(2, *shape), dim=-1)
+    v_T4 = torch.randn(layout.rows, 4)
+    v = v_T4[sharing.tiles.row_of_slot_S].view(shape)
+    directions_CR = orthogonal_directions(6, 4)
+    features = [positive_features(part, directions_CR) for part in (q, k)]
+    mean = attend_event(*features, v, sharing.event_B, sharing.real_BW)
+    mean_T4 = mean.view(-1, 4)[sharing.tiles.slot_of_row_T]
+    for event in layout.event_T.unique():
+        own_T = layout.event_T == event
+        assert (mean_T4[own_T] <= v_T4[own_T].max(0).values + 1e-4).all()
+        assert (mean_T4[own_T] >= v_T4[own_T].min(0).values - 1e-4).all()

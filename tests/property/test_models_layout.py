@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlpf_stream.models.layout import build_layout
+from mlpf_stream.models.layout import build_layout, padded_layout
 from mlpf_stream.models.sort_tile import sort_tile, tiling
 
 sizes = st.lists(st.integers(0, 300), max_size=12)
@@ -31,6 +31,25 @@ def test_every_row_lies_in_exactly_one_block_of_its_event(sizes, tail, block, su
     for event, size in enumerate([*sizes, tail]):
         found = int(blocks_of_event[event]) if event < len(blocks_of_event) else 0
         assert found == math.ceil(size / block)
+
+
+@settings(deadline=None, max_examples=50)
+@given(sizes, st.integers(0, 3), st.integers(0, 40), st.integers(2, 70), st.integers(0, 2**31))
+def test_padding_moves_rows_and_nothing_else(sizes, surplus, slack, block, seed):
+    places, length = len(sizes) + surplus, max([1, *sizes]) + slack
+    padded = padded_layout(sizes, places, length, block)
+    packed = build_layout(sizes, places * length, block)
+    for name in ("strip_of_rank_T", "slot_of_rank_T", "rank_of_slot_S", "real_BW"):
+        assert torch.equal(getattr(padded, name), getattr(packed, name))
+    assert torch.equal(padded.event_T.sort().values, packed.event_T)
+    for event, size in enumerate(sizes):
+        own_T = torch.nonzero(padded.event_T == event)[:, 0]
+        assert torch.equal(own_T, event * length + torch.arange(size))
+    place_T = torch.argsort(padded.event_T, stable=True)
+    s_T3 = torch.from_numpy(np.random.default_rng(seed).normal(size=(places * length, 3)))
+    moved_T3 = torch.empty_like(s_T3)
+    moved_T3[place_T] = s_T3
+    assert torch.equal(sort_tile(moved_T3, padded), place_T[sort_tile(s_T3, packed)])
 
 
 @settings(deadline=None)

@@ -1,6 +1,7 @@
 """The plan's invariants over hundreds of random datasets, epochs and worlds."""
 
 import dataclasses
+import hashlib
 from collections import Counter
 
 import numpy as np
@@ -9,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlpf_stream.errors import ConfigError
-from mlpf_stream.stream.plan import PlanSpec, PlanTable, plan_epoch, share_range, shares
+from mlpf_stream.stream.plan import (
+    PlanSpec,
+    PlanTable,
+    plan_digest,
+    plan_epoch,
+    share_range,
+    shares,
+)
 
 
 @st.composite
@@ -35,14 +43,16 @@ def tables(draw):
     )
 
 
-specs = st.builds(
-    PlanSpec,
-    seed=st.integers(0, 1000),
-    epoch=st.integers(0, 50),
-    micro_batches=st.integers(1, 12),
-    row_budget=st.integers(64, 300),
-    window_bytes=st.integers(1, 4000),
-)
+common = {
+    "seed": st.integers(0, 1000),
+    "epoch": st.integers(0, 50),
+    "micro_batches": st.integers(1, 12),
+    "row_budget": st.integers(64, 300),
+    "window_bytes": st.integers(1, 4000),
+}
+packed = st.builds(PlanSpec, **common)
+bucketed = st.builds(PlanSpec, **common, layout=st.just("bucketed"), buckets=st.integers(1, 9))
+specs = packed | bucketed
 
 
 @settings(max_examples=300, deadline=None)
@@ -60,8 +70,8 @@ def test_every_event_once_over_all_ranks_and_equal_steps(table, spec, data):
 
 
 @settings(max_examples=200, deadline=None)
-@given(tables(), specs)
-def test_no_micro_batch_exceeds_the_budget_and_next_fit_wastes_nothing(table, spec):
+@given(tables(), packed)
+def test_no_packed_micro_batch_exceeds_the_budget_and_next_fit_wastes_nothing(table, spec):
     plan = plan_epoch(table, spec)
     sizes = np.diff(plan.micro_offsets)
     rows = np.array([table.length[plan.events[a:b]].sum() for a, b in _ranges(plan)])
@@ -71,8 +81,40 @@ def test_no_micro_batch_exceeds_the_budget_and_next_fit_wastes_nothing(table, sp
         if sizes[m + 1]:
             following = table.length[plan.events[plan.micro_offsets[m + 1]]]
             assert rows[m] + following > spec.row_budget
-    # Only the last step is filled up with empty micro-batches.
-    assert not (sizes[: (plan.steps - 1) * spec.micro_batches] == 0).any()
+    assert (plan.micro_length == 0).all()
+    assert (plan.computed_rows_of_step == spec.micro_batches * spec.row_budget).all()
+
+
+@settings(max_examples=300, deadline=None)
+@given(tables(), bucketed)
+def test_a_bucketed_micro_batch_is_full_unless_it_is_of_the_largest_bucket(table, spec):
+    plan = plan_epoch(table, spec)
+    sizes = np.diff(plan.micro_offsets)
+    assert plan.edges[-1] == table.length[table.chosen].max()
+    assert len(plan.edges) <= spec.buckets
+    for m, (a, b) in enumerate(_ranges(plan)):
+        length = plan.micro_length[m]
+        assert length in plan.edges
+        assert (table.length[plan.events[a:b]] <= length).all()
+        assert sizes[m] <= spec.row_budget // length
+        assert sizes[m] in (0, spec.row_budget // length) or length == plan.edges[-1]
+    shapes = plan.micro_length.reshape(plan.steps, -1)
+    rows = spec.row_budget // shapes * shapes
+    assert (plan.computed_rows_of_step == rows.sum(axis=1)).all()
+    assert 0 < plan.real_row_fraction <= 1
+
+
+@settings(max_examples=200, deadline=None)
+@given(tables(), specs)
+def test_only_the_end_of_the_last_step_is_filled_up_with_empty_micro_batches(table, spec):
+    plan = plan_epoch(table, spec)
+    sizes = np.diff(plan.micro_offsets)
+    used = int(np.flatnonzero(sizes)[-1]) + 1
+    assert (sizes[:used] > 0).all()
+    assert len(sizes) - used < spec.micro_batches
+    assert len(sizes) == plan.steps * spec.micro_batches
+    assert (plan.micro_window[used:] == plan.micro_window[used - 1]).all()
+    assert (plan.micro_length[used:] == (plan.edges[0] if plan.edges else 0)).all()
 
 
 @settings(max_examples=200, deadline=None)
@@ -85,32 +127,128 @@ def test_totals_of_a_step_are_those_of_its_events(table, spec):
         assert plan.particles_of_step[step] == table.particles[events].sum()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(tables(), specs)
 def test_windows_arrive_before_their_events_are_needed(table, spec):
     plan = plan_epoch(table, spec)
     window_of_pack = {
         int(pack): window for window in range(plan.windows) for pack in plan.window_packs(window)
     }
+    read = [window_of_pack[int(table.pack[event])] for event in plan.events]
+    assert plan.event_window.tolist() == read
     assert (np.diff(plan.micro_window) >= 0).all()
     for m, (a, b) in enumerate(_ranges(plan)):
-        windows = [window_of_pack[int(table.pack[event])] for event in plan.events[a:b]]
-        assert all(window <= plan.micro_window[m] for window in windows)
-        before = plan.micro_window[m - 1] if m else 0
-        assert all(window >= before for window in windows)
+        if a == b:
+            continue
+        if spec.layout == "packed":
+            # The last window it needs; and no window of an earlier micro-batch is needed again.
+            assert plan.event_window[a:b].max() == plan.micro_window[m]
+            before = plan.micro_window[m - 1] if m else 0
+        else:
+            # An event leaves in its window or the next: two windows hold all a micro-batch needs.
+            assert plan.event_window[a:b].max() <= plan.micro_window[m]
+            before = plan.micro_window[m] - 1
+        assert plan.event_window[a:b].min() >= before
+
+
+@settings(max_examples=200, deadline=None)
+@given(tables(), bucketed)
+def test_only_events_that_waited_a_window_are_promoted_or_leave_slots_empty(table, spec):
+    plan = plan_epoch(table, spec)
+    edges = np.array(plan.edges)
+    last = plan.event_window.max()
+    for m, (a, b) in enumerate(_ranges(plan)):
+        if a == b or plan.micro_window[m] == last:
+            continue
+        waited = plan.event_window[a:b] < plan.micro_window[m]
+        own = edges[np.searchsorted(edges, table.length[plan.events[a:b]])]
+        assert waited[own < plan.micro_length[m]].all()
+        assert waited.any() or b - a == spec.row_budget // plan.micro_length[m]
+
+
+@settings(max_examples=200, deadline=None)
+@given(tables(), bucketed, st.integers(20, 60), st.data())
+def test_ranks_with_equal_shares_compute_equal_rows_within_5_percent(table, spec, events, data):
+    longest = int(table.length[table.chosen].max())
+    spec = dataclasses.replace(spec, row_budget=events * longest)
+    plan = plan_epoch(table, spec)
+    worlds = [w for w in range(1, spec.micro_batches + 1) if spec.micro_batches % w == 0]
+    world = data.draw(st.sampled_from(worlds))
+    shapes = plan.micro_length.reshape(plan.steps, world, -1)
+    rows_SW = (spec.row_budget // shapes * shapes).sum(axis=2)
+    assert (rows_SW.max(axis=1) - rows_SW.min(axis=1) <= 0.05 * rows_SW.max(axis=1)).all()
 
 
 @settings(max_examples=100, deadline=None)
 @given(tables(), specs)
 def test_the_plan_is_a_pure_function_and_epochs_differ(table, spec):
     a, b = plan_epoch(table, spec), plan_epoch(table, spec)
-    assert a.digest == b.digest
-    assert (a.events == b.events).all()
-    assert (a.micro_offsets == b.micro_offsets).all()
+    for field in dataclasses.fields(a):
+        assert np.array_equal(getattr(a, field.name), getattr(b, field.name))
     other = plan_epoch(table, dataclasses.replace(spec, epoch=spec.epoch + 1))
     assert other.digest != a.digest
     if table.chosen.sum() > 20:
         assert other.events.tolist() != a.events.tolist()
+
+
+@pytest.mark.parametrize("change", [{"layout": "bucketed"}, {"buckets": 9}, {"row_budget": 257}])
+def test_the_digest_names_the_layout(change):
+    spec = PlanSpec(seed=7, epoch=3, micro_batches=4, row_budget=256, window_bytes=450)
+    assert plan_digest("index", dataclasses.replace(spec, **change)) != plan_digest("index", spec)
+
+
+def test_a_packed_plan_is_what_it_was_in_the_first_release():
+    """Checkpoints name a place in a plan: a plan may not change under them."""
+    event = np.arange(400)
+    table = PlanTable(
+        digest="pinned",
+        keys=tuple(f"p-f-{i}" for i in event),
+        length=event * 37 % 61 + 1,
+        particles=event % 7,
+        pack=event // 20,
+        chosen=event % 5 != 0,
+        pack_bytes=np.full(20, 100),
+        pack_process=np.arange(20) % 3,
+        process_names=("a", "b", "c"),
+    )
+    spec = PlanSpec(7, 3, 4, row_budget=256, window_bytes=450, weights=(("b", 1.5),))
+    plan = plan_epoch(table, spec)
+    assert plan.events[:8].tolist() == [207, 31, 36, 74, 23, 78, 357, 211]
+    content = hashlib.sha256()
+    for numbers in (
+        plan.events,
+        plan.micro_offsets,
+        plan.micro_window,
+        plan.packs,
+        plan.window_offsets,
+        plan.rows_of_step,
+        plan.particles_of_step,
+    ):
+        content.update(numbers.astype("<i8").tobytes())
+    assert content.hexdigest()[:16] == "dd0a8f949178b707"
+
+
+def test_eight_buckets_waste_little_and_a_step_mixes_them():
+    rng = np.random.default_rng(1)
+    length = np.clip(rng.lognormal(np.log(150), 0.5, 20_000), 10, 600).astype(np.int64)
+    table = PlanTable(
+        digest="d",
+        keys=range(20_000),
+        length=length,
+        particles=length // 3,
+        pack=np.arange(20_000) // 250,
+        chosen=np.ones(20_000, np.bool_),
+        pack_bytes=np.full(80, 1000),
+        pack_process=np.zeros(80, np.int64),
+        process_names=("a",),
+    )
+    spec = PlanSpec(1, 0, 16, 16_384, 7_000, layout="bucketed")
+    plan = plan_epoch(table, spec)
+    assert plan.windows == 12
+    assert plan.real_row_fraction > 0.83
+    assert plan_epoch(table, dataclasses.replace(spec, buckets=16)).real_row_fraction > 0.88
+    mixed = [len(set(step)) for step in plan.micro_length.reshape(plan.steps, -1).tolist()]
+    assert np.median(mixed) >= 5
 
 
 @settings(max_examples=100, deadline=None)

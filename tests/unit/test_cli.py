@@ -223,7 +223,10 @@ def test_no_verb_is_help_and_2(capsys):
             r"error: expected --process of ttbar, .*gun-tau, found 'ttH'",
         ),
         (["convert", "{home}/sim", "--out", "{home}/data"], "found one.*--overwrite"),
-        (["convert", "{home}/sim", "--out", "s3://bucket/x"], "expected a local path.*s3://bucket"),
+        (
+            ["convert", "{home}/sim", "--out", "ftp://bucket/x"],
+            "expected a local path.*ftp://bucket",
+        ),
         (["convert", "{home}/sim", "--out", "{home}/x", "--detector", "atlas"], "clic, cld, ild"),
         (["convert", "{home}/sim", "--out", "{home}/recipe.yaml"], r"recipe\.yaml.*check the path"),
         (["simulate", "--process", "gun-e", "--out", "{home}/recipe.yaml"], "check the path"),

@@ -12,10 +12,12 @@ from spoiled import shoot
 from mlpf_stream.columns import CLASSES
 from mlpf_stream.config import Recipe
 from mlpf_stream.errors import MissingDataError, SchemaError, ShardError
+from mlpf_stream.infer.checkpoint import load_model, save_model
 from mlpf_stream.inspect import KEYS, inspect
-from mlpf_stream.models.artifact import card_of, load_model, save_model
+from mlpf_stream.models.artifact import card_of
 from mlpf_stream.shards.reader import read_events
-from mlpf_stream.train.launch import fresh_network
+from mlpf_stream.storage import open_store
+from mlpf_stream.train.rank import fresh_network
 
 
 @pytest.fixture
@@ -122,11 +124,12 @@ def test_a_checkpoint_and_the_run_that_holds_it(network, tmp_path):
     run = tmp_path / "run"
     for step in (5, 10):
         folder = run / "checkpoints" / f"step-{step:08d}"
-        save_model(folder, network, card_of(network, {"step": str(step)}))
+        save_model(open_store(str(folder)), network, card_of(network, {"step": str(step)}))
+        (folder / "state.json").write_text("{}")
     tree = inspect(str(folder))
     assert list(tree)[: len(KEYS)] == list(KEYS)
     assert (tree["kind"], tree["detector"]) == ("checkpoint", "clic")
-    assert tree["digest"] == load_model(folder)[1].digest
+    assert tree["digest"] == load_model(str(folder))[1].digest
     assert tree["parameters"] == network.parameter_count
     assert tree["provenance"] == {"step": "10"}
     assert inspect(str(run)) == inspect(f"file://{run}") == tree

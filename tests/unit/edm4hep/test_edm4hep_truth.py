@@ -1,11 +1,14 @@
 """Targets of hand-built events whose truth is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from mlpf_stream.columns import CLASSES, CLUSTER, DETECTORS, NO_PARTICLE, TRACK, UNLINKED
 from mlpf_stream.edm4hep.assignment import Hosts
 from mlpf_stream.edm4hep.targets import build_targets
+from mlpf_stream.edm4hep.writer import write_collections
 from mlpf_stream.errors import EventError, SchemaError
 
 PHOTON, NEUTRAL = CLASSES.index("photon"), CLASSES.index("neutral_hadron")
@@ -242,6 +245,66 @@ def test_links_to_another_collection_are_ignored(scene_of, tmp_path):
     scene.rows["_ClusterMCTruthLink_to.collectionID"][-1][1] = 999
     _, counts = scene.read(tmp_path)
     assert (counts.targets, counts.unlinked_clusters) == (1, 1)
+
+
+def test_links_of_2021_point_at_the_twin_of_the_particles(scene_of, read_root, tmp_path):
+    scene = scene_of().event()
+    muon, photon = scene.particle(13, 30.0, charge=-1), scene.particle(22, 4.0)
+    scene.track([(muon, 1.0)], charge=-1)
+    scene.cluster(4.0, [(photon, 1.0)])
+    for name in ("SiTracksMCTruthLink", "ClusterMCTruthLink"):
+        scene.rows[f"_{name}_to.collectionID"][-1][0] = 31
+    path = str(tmp_path / "twin.root")
+    built = scene.build()
+    twins = replace(built, ids=built.ids | {"MCParticle": 31})
+    write_collections(path, twins, process="qq", generator={})
+    events, counts = read_root(path)
+    assert (counts.unlinked_tracks, counts.unlinked_clusters) == (0, 0)
+    assert events.elements["track"].class_R.tolist() == [MUON]
+    assert events.elements["cluster"].class_R.tolist() == [PHOTON]
+
+
+REFERENCES = [
+    ("_SiTracksMCTruthLink_from", "SiTracks_Refitted"),
+    ("_SiTracksMCTruthLink_to", "MCParticles"),
+    ("_ClusterMCTruthLink_from", "PandoraClusters"),
+    ("_ClusterMCTruthLink_to", "MCParticles"),
+    ("_CalohitMCTruthLink_from", "ECALBarrel"),
+    ("_CalohitMCTruthLink_to", "MCParticles"),
+]
+
+
+def linked_scene(scene_of, hits):
+    """Return three events of a pion with a track and a cluster, all linked."""
+    scene = scene_of(hits=hits)
+    for _ in range(3):
+        scene.event().particle(211, 5.0, charge=1)
+        scene.track([(0, 1.0)])
+        if hits:
+            scene.hit_cluster(4.0, [("ECALBarrel", 4.0, 0.0, [(0, 1.0)])])
+        else:
+            scene.cluster(4.0, [(0, 1.0)])
+    return scene
+
+
+@pytest.mark.parametrize(("relation", "target"), REFERENCES)
+def test_a_dangling_link_names_its_event_and_both_ends(scene_of, tmp_path, relation, target):
+    scene = linked_scene(scene_of, hits="Calohit" in relation)
+    scene.rows[f"{relation}.index"][1][0] = 1
+    message = rf"event 1 of .*{relation} points at row 1 of {target}, which has 1;.*produce"
+    with pytest.raises(EventError, match=message):
+        scene.read(tmp_path)
+
+
+@pytest.mark.parametrize("relation", [relation for relation, _ in REFERENCES])
+def test_a_link_to_nothing_is_no_link(scene_of, tmp_path, relation):
+    scene = linked_scene(scene_of, hits="Calohit" in relation)
+    scene.rows[f"{relation}.index"][1][0] = -1
+    events, counts = scene.read(tmp_path)
+    assert counts.events == 3
+    of_track = "Tracks" in relation
+    assert (counts.unlinked_tracks, counts.unlinked_clusters) == (of_track, not of_track)
+    assert (events.elements["track"].class_R[1] == UNLINKED) == of_track
 
 
 def test_two_particles_on_one_element_are_an_error(scene_of, tmp_path, monkeypatch):

@@ -15,8 +15,8 @@ from mlpf_stream.convert import ConvertRequest, convert
 from mlpf_stream.errors import ConfigError, MissingDataError, SchemaError
 from mlpf_stream.evaluate import EvaluateRequest, evaluate
 from mlpf_stream.infer.candidates import reconstruct
-from mlpf_stream.infer.checkpoint import resolve_checkpoint
-from mlpf_stream.models.artifact import card_of, load_model, save_model
+from mlpf_stream.infer.checkpoint import load_model, resolve_checkpoint, save_model
+from mlpf_stream.models.artifact import card_of
 from mlpf_stream.models.encoder import FeatureStatistics
 from mlpf_stream.models.network import build_network
 from mlpf_stream.shards.index import open_dataset
@@ -160,7 +160,7 @@ def test_a_run_is_its_newest_checkpoint(judge, run):
     names = [folder.name for folder in sorted((run / "checkpoints").iterdir())]
     assert names == ["step-00000010", "step-00000020", "step-00000025"]
     newest = run / "checkpoints" / names[-1]
-    assert resolve_checkpoint(str(run)) == resolve_checkpoint(str(newest)) == newest
+    assert resolve_checkpoint(str(run)).url == resolve_checkpoint(str(newest)).url == str(newest)
     older = run / "checkpoints" / names[0]
     assert judge(run).processes == judge(newest).processes
     assert judge(older).processes != judge(newest).processes
@@ -177,7 +177,7 @@ def test_a_missing_checkpoint_or_dataset_is_named(judge, tmp_path):
 def test_a_model_for_other_elements_is_refused(judge, tmp_path):
     statistics = FeatureStatistics.neutral(("track",))
     network = build_network(MlpConfig(width=16, layers=1), statistics, DETECTORS["clic"])
-    save_model(tmp_path / "model", network, card_of(network))
+    save_model(open_store(str(tmp_path / "model")), network, card_of(network))
     with pytest.raises(
         ConfigError, match=r"expected a model for track, cluster.*found one for track"
     ):
@@ -186,7 +186,7 @@ def test_a_model_for_other_elements_is_refused(judge, tmp_path):
 
 def test_damaged_weights_are_refused(judge, run, tmp_path):
     network, card = load_model(resolve_checkpoint(str(run)))
-    save_model(tmp_path / "model", network, card)
+    save_model(open_store(str(tmp_path / "model")), network, card)
     weights = tmp_path / "model" / "model.safetensors"
     data = bytearray(weights.read_bytes())
     data[-9] ^= 1

@@ -1,6 +1,6 @@
-"""Events with plausible features, packed into batches."""
+"""Events with plausible features, packed or padded into batches."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ import torch
 
 from mlpf_stream.columns import CLUSTER, DETECTORS, TRACK
 from mlpf_stream.models.batch import Batch
-from mlpf_stream.models.layout import build_layout
+from mlpf_stream.models.layout import build_layout, padded_layout
 
 CLIC = DETECTORS["clic"]
 
@@ -81,6 +81,22 @@ def pack(events, rows, block=64, blocks=None):
     )
 
 
+def pad(events, places, length, block=64, blocks=None):
+    """The batch of `pack` with each event moved to its own place of `length` rows."""
+    batch = pack(events, places * length, block)
+    sizes = [len(event.kind_R) for event in events]
+    layout = padded_layout(sizes, places, length, block, blocks)
+    from_T = torch.argsort(layout.event_T, stable=True)
+
+    def move(packed_T):
+        moved_T = torch.empty_like(packed_T)
+        moved_T[from_T] = packed_T
+        return moved_T
+
+    names = ("x_TF", "kind_T", "class_T", "charge_T", "momentum_TM")
+    return replace(batch, layout=layout, **{name: move(getattr(batch, name)) for name in names})
+
+
 @pytest.fixture
 def event_of():
     return make_event
@@ -89,3 +105,8 @@ def event_of():
 @pytest.fixture
 def pack_events():
     return pack
+
+
+@pytest.fixture
+def pad_events():
+    return pad

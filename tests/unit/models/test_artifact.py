@@ -4,14 +4,16 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 
 from mlpf_stream.columns import DETECTORS
 from mlpf_stream.config import LshGnnConfig, MlpConfig
 from mlpf_stream.errors import MissingDataError, SchemaError
-from mlpf_stream.models.artifact import card_of, load_model, parameter_digest, save_model
+from mlpf_stream.infer.checkpoint import load_model, save_model
+from mlpf_stream.models.artifact import card_of, decode_model, encode_model, parameter_digest
 from mlpf_stream.models.encoder import FeatureStatistics
 from mlpf_stream.models.network import build_network
+from mlpf_stream.storage import open_store
 
 SMALL = LshGnnConfig(width=16, layers=1, heads=2, block=16)
 
@@ -25,50 +27,49 @@ def network():
 
 
 @pytest.fixture
-def folder(tmp_path, network):
-    path = tmp_path / "run" / "model"
-    save_model(path, network, card_of(network, {"dataset": "test"}))
-    return path
+def files(network):
+    return encode_model(network, card_of(network, {"dataset": "test"}))
 
 
-def edit(folder, **changes):
-    card = json.loads((folder / "model.json").read_text())
-    (folder / "model.json").write_text(json.dumps({**card, **changes}))
+def edit(files, **changes):
+    return files | {
+        "model.json": json.dumps({**json.loads(files["model.json"]), **changes}).encode()
+    }
 
 
-def test_round_trip_keeps_every_bit(folder, network, event_of, pack_events):
-    loaded, card = load_model(folder)
+def decode(files):
+    return decode_model(files, "memory://here")
+
+
+def test_round_trip_keeps_every_bit(files, network, event_of, pack_events):
+    loaded, card = decode(files)
     assert card == card_of(network, {"dataset": "test"})
     assert card.parameters == sum(p.numel() for p in network.parameters())
     assert parameter_digest(loaded) == parameter_digest(network) == card.digest
     batch = pack_events([event_of(50, 1)], 64, block=16)
     assert all(torch.equal(*pair) for pair in zip(loaded(batch), network(batch), strict=True))
-    assert sorted(path.name for path in folder.iterdir()) == ["model.json", "model.safetensors"]
+    assert list(files) == ["model.safetensors", "model.json"]
 
 
-def test_loading_keeps_the_order_of_parameters(folder, network):
+def test_loading_keeps_the_order_of_parameters(files, network):
     # The gradient norm adds up parameters in their order: another order, another last bit, and a
     # resumed run differs from an undisturbed one.
     names = [name for name, _ in network.named_parameters()]
-    assert [name for name, _ in load_model(folder)[0].named_parameters()] == names
+    assert [name for name, _ in decode(files)[0].named_parameters()] == names
     backwards = FeatureStatistics(dict(reversed(FeatureStatistics.neutral().kinds.items())))
     again = build_network(SMALL, backwards, DETECTORS["cld"])
     assert [name for name, _ in again.named_parameters()] == names
 
 
-def test_same_model_same_bytes(folder, tmp_path):
-    loaded, card = load_model(folder)
-    save_model(tmp_path / "again", loaded, card)
-    for name in ("model.json", "model.safetensors"):
-        assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
+def test_same_model_same_bytes(files):
+    assert encode_model(*decode(files)) == files
 
 
-def test_mlp_round_trip(tmp_path):
+def test_mlp_round_trip():
     network = build_network(
         MlpConfig(width=16, layers=2), FeatureStatistics.neutral(("cluster",)), DETECTORS["clic"]
     )
-    save_model(tmp_path, network, card_of(network))
-    loaded, card = load_model(tmp_path)
+    loaded, card = decode(encode_model(network, card_of(network)))
     assert parameter_digest(loaded) == card.digest
     assert tuple(card.kinds) == ("cluster",)
 
@@ -94,65 +95,75 @@ def test_digest_sees_one_bit_of_a_parameter_or_a_statistic(network):
         ({"model": {"kind": "transformer"}}, "not a valid model card"),
     ],
 )
-def test_foreign_cards_are_refused(folder, changes, complaint):
-    edit(folder, **changes)
+def test_foreign_cards_are_refused(files, changes, complaint):
     with pytest.raises(SchemaError, match=complaint):
-        load_model(folder)
+        decode(edit(files, **changes))
 
 
-def test_missing_key_is_refused(folder):
-    card = json.loads((folder / "model.json").read_text())
+def test_missing_key_is_refused(files):
+    card = json.loads(files["model.json"])
     del card["detector"]
-    (folder / "model.json").write_text(json.dumps(card))
     with pytest.raises(SchemaError, match="detector"):
-        load_model(folder)
+        decode(files | {"model.json": json.dumps(card).encode()})
 
 
-@pytest.mark.parametrize("text", ["", "not json", "[1]", "null"])
-def test_broken_card_is_refused(folder, text):
-    (folder / "model.json").write_text(text)
-    with pytest.raises(SchemaError):
-        load_model(folder)
+@pytest.mark.parametrize("text", [b"", b"not json", b"[1]", b"null", b"\xff"])
+def test_broken_card_is_refused(files, text):
+    with pytest.raises(SchemaError, match=r"memory://here/model\.json"):
+        decode(files | {"model.json": text})
 
 
-def test_foreign_weights_are_refused(folder):
-    path = folder / "model.safetensors"
-    tensors = load_file(path)
+def test_foreign_weights_are_refused(files):
+    tensors = load(files["model.safetensors"])
     name = min(tensors)
-    save_file({**tensors, name: tensors[name].double()}, path)
     with pytest.raises(SchemaError, match="float64"):
-        load_model(folder)
-    save_file({key: value for key, value in tensors.items() if key != name}, path)
+        decode(files | {"model.safetensors": save({**tensors, name: tensors[name].double()})})
+    fewer = {key: value for key, value in tensors.items() if key != name}
     with pytest.raises(SchemaError, match="found absent"):
-        load_model(folder)
-    path.write_bytes(b"\x80\x04pickle")
-    with pytest.raises(SchemaError, match="safetensors"):
-        load_model(folder)
+        decode(files | {"model.safetensors": save(fewer)})
+    with pytest.raises(SchemaError, match=r"safetensors in 'memory://here/model\.safetensors'"):
+        decode(files | {"model.safetensors": b"\x80\x04pickle"})
 
 
 @pytest.mark.parametrize("name", ["model.json", "model.safetensors"])
-def test_absent_file_is_named(folder, name):
-    (folder / name).unlink()
+def test_absent_file_is_named(files, name, tmp_path):
+    del files[name]
     with pytest.raises(MissingDataError, match=name):
-        load_model(folder)
+        decode(files)
+    store = open_store(str(tmp_path))
+    for other, data in files.items():
+        store.write(other, data)
+    with pytest.raises(MissingDataError, match=name):
+        load_model(store)
 
 
-def test_interrupted_write_leaves_no_readable_model(folder, network, monkeypatch):
+@pytest.mark.parametrize("scheme", ["", "file://", "memory://"])
+def test_a_model_is_saved_to_any_store(network, tmp_path, scheme):
+    url = f"{scheme}{tmp_path}/run/model"
+    save_model(open_store(url), network, card_of(network))
+    assert open_store(url).list() == ["model.json", "model.safetensors"]
+    loaded, card = load_model(url)
+    assert parameter_digest(loaded) == card.digest == parameter_digest(network)
+
+
+def test_interrupted_write_leaves_no_readable_model(network, tmp_path, monkeypatch):
+    store = open_store(str(tmp_path))
+    save_model(store, network, card_of(network))
     other = build_network(SMALL, FeatureStatistics.neutral(), DETECTORS["cld"])
     monkeypatch.setattr("os.fsync", _fail)
     with pytest.raises(OSError, match="disk full"):
-        save_model(folder, other, card_of(other))
+        save_model(store, other, card_of(other))
     with pytest.raises(MissingDataError):
-        load_model(folder)
-    assert [path.name for path in folder.iterdir()] == ["model.safetensors"]
+        load_model(store)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
 
 
-def test_card_of_another_network_is_refused(network, tmp_path):
+def test_card_of_another_network_is_refused(network):
     card = card_of(network)
     with torch.no_grad():
         network.head.out.bias += 1.0
     with pytest.raises(ValueError, match="card_of"):
-        save_model(tmp_path, network, card)
+        encode_model(network, card)
 
 
 def _fail(handle):

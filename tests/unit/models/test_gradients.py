@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mlpf_stream.columns import DETECTORS
-from mlpf_stream.config import LossConfig, LshGnnConfig, MlpConfig
+from mlpf_stream.config import LossConfig, LshGnnConfig, MlpConfig, PerformerConfig
 from mlpf_stream.models.encoder import FeatureStatistics
 from mlpf_stream.models.kernel import attend, distance_bias
 from mlpf_stream.models.layout import build_layout
@@ -14,6 +14,9 @@ from mlpf_stream.models.norm import normalise
 from mlpf_stream.models.sort_tile import sort_tile, tiling, to_rows, to_slots
 
 SMALL = LshGnnConfig(width=32, layers=2, heads=2, block=16)
+PERFORMER = PerformerConfig(width=32, layers=2, heads=2, features=24, block=16)
+KINDS = [SMALL, PERFORMER, MlpConfig(width=32, layers=2)]
+every_kind = pytest.mark.parametrize("config", KINDS, ids=lambda config: config.kind)
 
 
 def learn(network, batch):
@@ -25,7 +28,7 @@ def learn(network, batch):
     return loss.item()
 
 
-@pytest.mark.parametrize("config", [SMALL, MlpConfig(width=32, layers=2)], ids=lambda c: c.kind)
+@every_kind
 def test_every_parameter_learns(config, event_of, pack_events):
     torch.manual_seed(0)
     network = build_network(config, FeatureStatistics.neutral(), DETECTORS["clic"])
@@ -33,36 +36,44 @@ def test_every_parameter_learns(config, event_of, pack_events):
     learn(network, pack_events([event_of(100, 1), event_of(40, 2)], 160, block=16))
     silent = [name for name, p in network.named_parameters() if not p.grad.abs().sum() > 0]
     assert not silent
-    if config.kind == "lsh_gnn":
-        names = dict(network.named_parameters())
-        for learnt in ("shift.weight", "rotation", "sharpness_H"):
-            assert f"body.layers.0.graph.{learnt}" in names
+    learnt = {
+        "lsh_gnn": ("graph.shift.weight", "graph.rotation", "graph.sharpness_H"),
+        "performer": ("attention.temperature_H", "attention.qkv.weight"),
+        "mlp": ("up.weight",),
+    }
+    names = dict(network.named_parameters())
+    assert all(f"body.layers.0.{name}" in names for name in learnt[config.kind])
 
 
-def test_gradients_are_finite_with_empty_blocks_and_an_all_tail_batch(event_of, pack_events):
+@every_kind
+def test_gradients_are_finite_with_empty_blocks_and_an_all_tail_batch(
+    config, event_of, pack_events
+):
     torch.manual_seed(0)
     for events in ([event_of(17, 1)], []):
-        network = build_network(SMALL, FeatureStatistics.neutral(), DETECTORS["clic"])
+        network = build_network(config, FeatureStatistics.neutral(), DETECTORS["clic"])
         source = events or [event_of(0, 1)]
         learn(network, pack_events(source, 64, block=16, blocks=12))
         for name, parameter in network.named_parameters():
             assert torch.isfinite(parameter.grad).all(), name
 
 
-def test_backward_is_deterministic(event_of, pack_events):
+@every_kind
+def test_backward_is_deterministic(config, event_of, pack_events):
     batch = pack_events([event_of(100, 1), event_of(40, 2)], 160, block=16)
     grads = []
     for _ in range(2):
         torch.manual_seed(0)
-        network = build_network(SMALL, FeatureStatistics.neutral(), DETECTORS["clic"])
+        network = build_network(config, FeatureStatistics.neutral(), DETECTORS["clic"])
         learn(network, batch)
         grads.append([parameter.grad for parameter in network.parameters()])
     assert all(torch.equal(*pair) for pair in zip(*grads, strict=True))
 
 
-def test_a_few_steps_lower_the_loss(event_of, pack_events):
+@every_kind
+def test_a_few_steps_lower_the_loss(config, event_of, pack_events):
     torch.manual_seed(0)
-    network = build_network(SMALL, FeatureStatistics.neutral(), DETECTORS["clic"])
+    network = build_network(config, FeatureStatistics.neutral(), DETECTORS["clic"])
     decayed, kept = split_by_decay(network)
     optimiser = torch.optim.AdamW([{"params": decayed}, {"params": kept, "weight_decay": 0}], 2e-3)
     batch = pack_events([event_of(100, 1)], 100, block=16)
@@ -74,13 +85,21 @@ def test_a_few_steps_lower_the_loss(event_of, pack_events):
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_decay_spares_geometry_and_norms():
-    network = build_network(SMALL, FeatureStatistics.neutral(), DETECTORS["clic"])
+@pytest.mark.parametrize(
+    ("config", "names_spared"),
+    [
+        (SMALL, {"rotation", "sharpness_H", "scale_2C", "bias"}),
+        (PERFORMER, {"temperature_H", "bias"}),
+    ],
+    ids=["lsh_gnn", "performer"],
+)
+def test_decay_spares_geometry_temperature_and_norms(config, names_spared):
+    network = build_network(config, FeatureStatistics.neutral(), DETECTORS["clic"])
     decayed, kept = split_by_decay(network)
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     assert len(decayed) + len(kept) == len(names)
     spared = {names[id(parameter)].rpartition(".")[2] for parameter in kept}
-    assert {"rotation", "sharpness_H", "scale_2C", "bias"} <= spared
+    assert names_spared <= spared
     assert all(parameter.ndim == 2 for parameter in decayed)
 
 

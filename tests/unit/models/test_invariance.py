@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mlpf_stream.columns import DETECTORS
-from mlpf_stream.config import LshGnnConfig, MlpConfig
+from mlpf_stream.config import LshGnnConfig, MlpConfig, PerformerConfig
 from mlpf_stream.models.encoder import FeatureStatistics
 from mlpf_stream.models.geometry import directions
 from mlpf_stream.models.network import build_network
@@ -26,7 +26,10 @@ def trained_looking(config):
     return network.eval()
 
 
-@pytest.fixture(scope="module", params=[LshGnnConfig(), MlpConfig(width=64)], ids=lambda c: c.kind)
+KINDS = [LshGnnConfig(), PerformerConfig(), MlpConfig(width=64)]
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=lambda c: c.kind)
 def network(request):
     return trained_looking(request.param)
 

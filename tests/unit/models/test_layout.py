@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mlpf_stream.models.layout import build_layout
+from mlpf_stream.models.layout import build_layout, padded_layout
 
 
 def test_equal_split_and_strips():
@@ -31,6 +31,27 @@ def test_more_blocks_than_needed_are_empty():
 def test_impossible_layouts_are_refused(sizes, blocks, complaint):
     with pytest.raises(ValueError, match=complaint):
         build_layout(sizes, rows=10, block=4, blocks=blocks)
+
+
+def test_pads_and_empty_places_are_one_tail_event():
+    layout = padded_layout([3, 0, 2], events=4, length=3, block=2)
+    assert layout.event_T.view(4, 3).tolist() == [[0, 0, 0], [3, 3, 3], [2, 2, 3], [3, 3, 3]]
+    assert padded_layout([], events=2, length=2, block=2).event_T.tolist() == [0] * 4
+    assert padded_layout([3], events=2, length=3, block=2, blocks=9).blocks == 9
+
+
+@pytest.mark.parametrize(
+    ("sizes", "blocks", "complaint"),
+    [
+        ([1, 1, 1], None, "at most 2 events, found 3"),
+        ([4, 6], None, "at most 5 rows, found 6 in event 1"),
+        ([5, -1], None, ">= 0"),
+        ([5, 5], 2, "at least 4 blocks"),
+    ],
+)
+def test_impossible_padded_layouts_are_refused(sizes, blocks, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        padded_layout(sizes, events=2, length=5, block=4, blocks=blocks)
 
 
 def test_moves_to_a_device_whole():

@@ -3,127 +3,82 @@
 import json
 import re
 import shutil
+from functools import partial
 from html import unescape
 
 import pytest
-import yaml
+from report_files import (
+    MEASURES,
+    card,
+    evaluation,
+    jsonl,
+    run_files,
+    spread,
+    timing,
+    write_evaluation,
+    write_other,
+    write_run,
+    write_whole,
+)
 
 from mlpf_stream.cli import main
 from mlpf_stream.errors import ConfigError, MissingDataError, SchemaError
 from mlpf_stream.report import report
+from mlpf_stream.storage import open_store
 
 NAMESPACES = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
-MEASURES = ("jet", "met", "momentum")
-COUNTS = [0, 1, 2, 5, 9, 20, 31, 18, 8, 4]
-
-
-def spread(median, resolution):
-    return {
-        "count": 98, "median": median, "iqr": median * resolution, "resolution": resolution,
-        "matched_fraction": 0.957, "median_error": 0.0031, "iqr_error": 0.004,
-        "resolution_error": 0.0052, "matched_fraction_error": 0.006,
-    }  # fmt: skip
-
-
-def measures(median, resolution):
-    tree = {name: spread(median, resolution) for name in MEASURES}
-    tree["met"] |= {"resolution_gev": 100 * resolution, "resolution_gev_error": 0.41}
-    return tree
-
-
-def spectra():
-    edges = {"first": 0.5, "last": 1.5, "bins": len(COUNTS)}
-    part = {"edges": edges, "counts": COUNTS, "underflow": 1, "overflow": 1}
-    return dict.fromkeys(MEASURES, part)
-
-
-def card(simulation="fast: parametrised detector"):
-    return {
-        "title": "pions & <kaons>", "licence": "CC0", "sources_doi": [], "detector": "clic",
-        "mode": "clusters", "field": 4.0, "field_source": "file", "events": 1996,
-        "elements": 197599, "elements_by_kind": {"track": 68930, "cluster": 128669},
-        "processes": [
-            {"name": "qq", "role": "train", "events": 1696},
-            {"name": "ZH", "role": "ood", "events": 300},
-        ],
-        "splits": {"train": 1114, "valid": 144, "test": 738},
-        "classes": {"none": 300, "charged_hadron": 500, "photon": 200},
-        "lengths": {"width": 16, "counts": [21, 53, 172, 1750]}, "truth_source": "clusters",
-        "truth": {"clusters": 1000, "clusters_shared": 265, "clusters_without_target": 469},
-        "missing_features": ["track.dedx"], "skipped": {"empty": 4},
-        "generators": [{
-            "process": "ZH", "events": 300, "seed": 7, "detector": "clic", "files": 4,
-            "generator": "Pythia 8", "simulation": simulation,
-        }],
-    }  # fmt: skip
-
-
-def evaluation(kind="lsh_gnn", resolution=0.0731):
-    parts = {"baseline": measures(0.999, 0.0622), "target": measures(1.0, 0.0034)}
-    model = None
-    if kind is not None:
-        parts["mlpf"] = measures(0.9884, resolution)
-        model = {"kind": kind, "parameters": 833858, "digest": "9ac3fdaab3a8a172"}
-    return {
-        "checkpoint": "runs/a", "data": "data/clic", "dataset_digest": "90b96a10975d2b74",
-        "split": "test", "events": 738, "physics": {"jet_radius": 0.7, "bootstrap": 200},
-        "processes": {"qq": parts, "ZH": parts}, "model": model, "dataset": card(),
-        "histograms": {p: {name: spectra() for name in parts} for p in ("qq", "ZH")},
-    }  # fmt: skip
-
-
-def write_evaluation(folder, tree):
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "evaluation.json").write_text(json.dumps(tree))
-    return folder
-
-
-def write_run(folder, kind="lsh_gnn", steps=200):
-    folder.mkdir(parents=True)
-    lines = []
-    for step in range(steps):
-        lines.append({"step": step, "loss": 1 / (step + 1), "learning_rate": 1e-3})
-        if step % 50 == 49:
-            lines.append({"step": step, "valid_loss": 1.5 / (step + 1)})
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    summary = {"steps": steps, "events": 19796, "valid_loss": 0.1647, "parameters": 833858}
-    (folder / "summary.json").write_text(json.dumps(summary))
-    (folder / "outcome.json").write_text(json.dumps({"code": 0, "message": "done"}))
-    recipe = {"model": {"kind": kind, "width": 128}, "train": {"steps": steps}}
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    return folder
+CURVES = {"loss", "classification", "charge", "regression", "gradient", "rate"}
+SPEED = {"throughput", "step-time", "real-rows"}
 
 
 @pytest.fixture
 def whole(tmp_path):
-    """A run with its evaluation inside, as the demo leaves it."""
-    run = write_run(tmp_path / "lsh")
-    write_evaluation(run / "evaluation", evaluation())
+    """A run that a test may change; of one process, so that it is drawn fast."""
+    run, tree = write_whole(tmp_path), evaluation()
+    for part in ("processes", "histograms"):
+        del tree[part]["ZH"]
+    write_evaluation(run / "evaluation", tree)
     return run
 
 
-@pytest.fixture
-def other(tmp_path):
-    """A wider second run of the same events."""
-    run = write_run(tmp_path / "mlp", kind="mlp")
-    write_evaluation(run / "evaluation", evaluation("mlp", 0.1971))
-    return run
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    """The page of one run."""
+    return make(tmp_path_factory.mktemp("one"), write_whole(tmp_path_factory.mktemp("runs")))
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """The page of two runs."""
+    runs = tmp_path_factory.mktemp("runs")
+    return make(tmp_path_factory.mktemp("two"), write_whole(runs), write_other(runs))
 
 
 @pytest.fixture
 def page(tmp_path):
     """Return a function that reports on folders and returns the page."""
+    return partial(make, tmp_path / "pages")
 
-    def make(*folders):
-        out = tmp_path / "pages" / "report.html"
-        assert report([str(folder) for folder in folders], str(out)) == str(out)
-        return out.read_text(encoding="utf-8")
 
-    return make
+def make(where, *folders):
+    out = where / "report.html"
+    assert report([str(folder) for folder in folders], str(out)) == str(out)
+    return out.read_text(encoding="utf-8")
 
 
 def figures(html):
     return set(re.findall(r'id="([\w-]+)-figure_1"', html))
+
+
+def words(html):
+    """Return all plain words inside figures."""
+    return [unescape(word) for word in re.findall(r"<text[^>]*>([^<]+)</text>", html)]
+
+
+def facts(html, name):
+    """Return the cells of a row that has this name."""
+    row = html[html.index(f'<th scope="row">{name}</th>') :].partition("</tr>")[0]
+    return [unescape(re.sub("<[^>]+>", "", cell)) for cell in row.split("<td")[1:]]
 
 
 def rows(html):
@@ -136,8 +91,8 @@ def rows(html):
     ]
 
 
-def test_the_page_needs_nothing_but_itself(page, whole, other):
-    html = page(whole, other)
+def test_the_page_needs_nothing_but_itself(two):
+    html = two
     assert set(re.findall(r"https?://[^\"'\s<)]+", html)) <= NAMESPACES
     for reference in re.findall(r"""(?:src|href|action|data|poster)=["']([^"']*)""", html):
         assert reference.startswith("#")
@@ -146,8 +101,8 @@ def test_the_page_needs_nothing_but_itself(page, whole, other):
     assert len(html.encode()) < 3_000_000
 
 
-def test_names_inside_are_unique_and_all_references_resolve(page, whole, other):
-    html = page(whole, other)
+def test_names_inside_are_unique_and_all_references_resolve(two):
+    html = two
     names = re.findall(r'\bid="([^"]+)"', html)
     assert len(names) == len(set(names))
     used = re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', html)
@@ -155,19 +110,21 @@ def test_names_inside_are_unique_and_all_references_resolve(page, whole, other):
     assert {a or b for a, b in used} <= set(names)
 
 
-def test_every_process_and_number_is_there(page, whole):
-    html = page(whole)
+def test_every_process_and_number_is_there(one):
+    html = one
     table = rows(html)
     assert [row[0] for row in table[1:]] == [
-        *("qq", "LSH GNN", "rule-based", "perfect targets"),
-        *("ZH &middot; never trained on", "LSH GNN", "rule-based", "perfect targets"),
+        *("qq: 98 events", "LSH GNN", "rule-based", "perfect targets"),
+        *("ZH, never trained on: 98 events", "LSH GNN", "rule-based", "perfect targets"),
     ]
     model = [unescape(cell).replace("\N{NO-BREAK SPACE}", " ") for cell in table[2]]
-    assert model[1:4] == ["0.988 \xb1 0.003", "0.0731 \xb1 0.0052", "0.957 \xb1 0.006"]
-    assert model[5] == "7.31 \xb1 0.41"
+    assert model[1:4] == ["0.9884 \xb1 0.0031", "0.073 \xb1 0.005", "0.957 \xb1 0.006"]
+    assert model[5] == "7.3 \xb1 0.4"
     assert figures(html) == {
         *(f"{name}-{process}" for name in MEASURES for process in ("qq", "ZH")),
-        *("training", "multiplicity-0"),
+        *CURVES,
+        *SPEED,
+        *("overview-jet", "overview-met", "multiplicity-0"),
     }
     for fact in ("833,858", "19,796", "738", "90b96a10975d2b74", "9ac3fdaab3a8a172", "26.5%"):
         assert fact in html
@@ -176,33 +133,96 @@ def test_every_process_and_number_is_there(page, whole):
     assert "--process ZH --events 300 --seed 7" in html
 
 
-def test_legends_carry_numbers_and_axes_their_units(page, whole):
+def test_legends_carry_numbers_and_axes_their_units(one):
+    said = words(one)
+    figure = said[said.index("median") :]
+    assert figure[:15] == [
+        *("median", "IQR/median", "matched"),
+        *("LSH GNN", "0.988", "0.073 \xb1 0.005", "0.957"),
+        *("rule-based", "0.999", "0.062 \xb1 0.005", "0.957"),
+        *("perfect targets", "1.000", "0.003 \xb1 0.005", "0.957"),
+    ]
+    assert said.count("IQR [GeV]") == 2
+    assert said.count("7.3 \xb1 0.4") == 2
+    assert any("Time per step [ms]" in word for word in said)
+    assert said.count("Fast simulation") == said.count("CLIC-like") > 0
+
+
+def test_speed_and_padding_are_those_of_the_journal(one):
+    html = one
+    known = {
+        "ranks": "2",
+        "launcher": "ray",
+        "engine": "direct",
+        "events per second": "50.0",
+        "time waiting for data": "12.5%",
+        "time in steps": "40.0 s",
+        "time per step": "200 ms",
+        "elements per second": "4,500",
+        r"real rows (not padding)": "90.0%",
+    }
+    for name, value in known.items():
+        (cell,) = facts(html, name)
+        assert cell.endswith(f">{value}"), name
+    said = words(html)
+    assert {"Events per second", "Real rows [%]", "200", "12.5%", "90.0%"} <= set(said)
+
+
+def test_steps_computed_again_after_a_resume_count_once(page, whole):
+    slow = [line | {"seconds": 99.0} for line in timing(200)[5:8]]
+    again = timing(200)
+    (whole / "timing.jsonl").write_text(jsonl([*again[:5], *slow, *again[5:]]))
+    assert facts(page(whole), "time in steps")[0].endswith(">40.0 s")
+
+
+def test_an_older_run_has_no_curves_of_speed(page, whole):
+    (whole / "timing.jsonl").unlink()
     html = page(whole)
-    words = re.findall(r"<text[^>]*>([^<]+)</text>", html)
-    assert words.count("LSH GNN: median 0.988, IQR/median 0.073") == 2 * 2
-    assert words.count("LSH GNN: IQR 7.31 GeV") == 2
-    assert "LSH GNN: train 0.005, validation 0.007" in words
-    assert any("[GeV]" in word for word in words)
-    assert words.count("Fast simulation") == len(figures(html))
+    assert not figures(html) & SPEED
+    assert figures(html) >= CURVES
+    assert "No timing.jsonl" in html
+    assert facts(html, "ranks")[0].endswith(">2")
 
 
-def test_the_best_is_bold_and_targets_never_are(page, whole, other):
-    html = page(whole, other)
+def test_contents_name_every_section(two):
+    html = two
+    nav = html[html.index("<nav") : html.index("</nav>")]
+    linked = re.findall(r'href="#([^"]+)"', nav)
+    assert linked == re.findall(r'<h2 id="([^"]+)"', html)
+    assert linked == [
+        *("results", "jet", "met", "momentum", "training", "speed", "networks", "data-0", "made"),
+    ]
+
+
+def test_objects_in_a_store_are_read_like_files(page, whole, one):
+    store = open_store("memory://reports/lsh/")
+    for name, content in run_files().items():
+        store.write(name, content.encode())
+    store.write("evaluation/evaluation.json", json.dumps(evaluation()).encode())
+    html = page("memory://reports/lsh")
+    assert figures(html) == figures(one)
+    assert rows(html) == rows(one)
+    assert "memory://reports/lsh/evaluation" in html
+    both = {row[0] for row in rows(page("memory://reports/lsh", whole))}
+    assert {"LSH GNN (reports/lsh)", f"LSH GNN ({whole.parent.name}/lsh)"} <= both
+
+
+def test_the_best_is_bold_and_targets_never_are(two):
+    html = two
     bold = re.findall(r'<tr class="(\w+)">((?:(?!</tr>).)*<td class="best">.*?)</tr>', html, re.S)
     assert {role for role, _ in bold} == {"baseline", "mlpf"}
     (row,) = {body for role, body in bold if role == "baseline"}
-    assert '<td class="best">0.0622' in row
+    assert '<td class="best">0.062' in row
 
 
-def test_two_runs_are_compared(page, whole, other):
-    html = page(whole, other)
+def test_two_runs_are_compared(two):
+    html = two
     assert [row[0] for row in rows(html)[2:6]] == [
         *("LSH GNN", "MLP", "rule-based", "perfect targets"),
     ]
     assert "LSH GNN has the narrower jets" in html
     assert "(2 of 2 processes)" in html
-    words = re.findall(r"<text[^>]*>([^<]+)</text>", html)
-    assert "MLP: median 0.988, IQR/median 0.197" in words
+    assert "0.197 \xb1 0.005" in words(html)
     assert '<tr class="differs"><th scope="row">model.kind</th>' in html
     assert "must not be compared" not in html
 
@@ -214,7 +234,7 @@ def test_runs_of_one_kind_are_told_apart_by_their_folders(page, whole, tmp_path)
     assert "LSH GNN (lsh)" in names
     assert "LSH GNN (again)" in names
     assert f"<code>{again}</code>" in html
-    assert names.count("rule-based") == 2
+    assert names.count("rule-based") == 1
 
 
 def test_folders_of_one_name_are_told_apart_by_those_above(page, whole, tmp_path):
@@ -235,14 +255,14 @@ def test_other_events_are_not_compared(page, whole, tmp_path):
 
 def test_a_run_without_evaluation_has_its_curves(page, tmp_path):
     html = page(write_run(tmp_path / "run"))
-    assert figures(html) == {"training"}
+    assert figures(html) == CURVES | SPEED
     assert "no evaluation in" in html
     assert '<table class="results">' not in html
 
 
 def test_an_evaluation_without_a_run_has_its_results(page, tmp_path):
     html = page(write_evaluation(tmp_path / "judged", evaluation()))
-    assert "training" not in figures(html)
+    assert not figures(html) & (CURVES | SPEED)
     assert "jet-ZH" in figures(html)
     assert "no training in" in html
 
@@ -258,7 +278,7 @@ def test_an_older_evaluation_has_its_table(page, tmp_path):
     for name in ("histograms", "dataset", "model"):
         del tree[name]
     html = page(write_evaluation(tmp_path / "judged", tree))
-    assert figures(html) == set()
+    assert figures(html) == {"overview-jet", "overview-met"}
     assert "run &#x27;mlpf evaluate&#x27; again" in html
     assert len(rows(html)) == 9
 
@@ -279,8 +299,8 @@ def test_numbers_that_are_missing_are_dashes(page, tmp_path):
     assert "nan" not in re.sub(r"<[^>]*>", "", html[html.index("<body>") :]).lower().split()
 
 
-def test_same_files_same_bytes(page, whole, other):
-    assert page(whole, other) == page(whole, other)
+def test_same_files_same_bytes(page, whole):
+    assert page(whole) == page(whole)
 
 
 def test_a_running_run_is_shown(page, tmp_path):
@@ -290,8 +310,18 @@ def test_a_running_run_is_shown(page, tmp_path):
     with (run / "metrics.jsonl").open("a") as file:
         file.write('{"step": 200, "loss": NaN}\n{"step": 201, "lo')
     html = page(run)
-    assert figures(html) == {"training"}
+    assert figures(html) == CURVES | SPEED
     assert "not ended" in html
+    assert "cut short" not in html
+
+
+def test_lines_cut_short_by_a_kill_are_left_out_and_counted(page, whole):
+    lines = (whole / "metrics.jsonl").read_text().splitlines()
+    lines[7] = lines[7][:20]
+    (whole / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    html = page(whole)
+    assert figures(html) >= CURVES
+    assert "1 line(s) of its journals were cut short" in html
 
 
 @pytest.mark.parametrize("name", ["nowhere", "empty", "file"])
@@ -314,7 +344,11 @@ def test_nothing_to_report_is_named(tmp_path, name, capsys):
         ("evaluation/evaluation.json", "{", "evaluation.json"),
         ("evaluation/evaluation.json", "[]", "evaluation.json"),
         ("evaluation/evaluation.json", json.dumps({"checkpoint": "x"}), "data: Field required"),
-        ("metrics.jsonl", '{"step": 0}\n{"step"\n{"step": 2}\n', "line 2"),
+        ("metrics.jsonl", '{"step": 0}\n{"step"\n{"step"\n', "line 2 first"),
+        ("metrics.jsonl", '{"step": 0}\n\0\0\n{"step": 2}\n', "line 2"),
+        ("metrics.jsonl", '{"step": 0}\n{"step": "two"}\n', "line 2.*step"),
+        ("timing.jsonl", "not a journal", "timing.jsonl' line 1"),
+        ("timing.jsonl", '{"step": 9, "events": -1}\n', "line 1.*events"),
         ("summary.json", '{"steps": "many"}', "steps"),
         ("outcome.json", "null", "outcome.json"),
         ("recipe.yaml", "a: [", "YAML"),
@@ -329,15 +363,21 @@ def test_files_of_another_kind_are_refused(whole, tmp_path, name, content, match
 
 def test_counts_that_do_not_fit_their_bins_are_refused(tmp_path):
     tree = evaluation()
-    tree["histograms"]["ZH"]["mlpf"]["jet"] = spectra()["jet"] | {"counts": [1, 2]}
+    tree["histograms"]["ZH"]["mlpf"]["jet"] |= {"counts": [1, 2]}
     folder = write_evaluation(tmp_path / "judged", tree)
-    with pytest.raises(SchemaError, match=r"expected 10 counts.*ZH mlpf.*found 2"):
+    with pytest.raises(SchemaError, match=r"expected 80 counts.*mlpf.*found 2"):
         report([str(folder)], str(tmp_path / "report.html"))
 
 
 def test_a_folder_given_twice_is_refused(whole, tmp_path):
-    with pytest.raises(ConfigError, match="name each once"):
-        report([str(whole), str(whole)], str(tmp_path / "report.html"))
+    for again in (str(whole), f"{whole}/", f"{whole}/."):
+        with pytest.raises(ConfigError, match="name each once"):
+            report([str(whole), again], str(tmp_path / "report.html"))
+
+
+def test_a_page_is_written_to_a_local_file(whole):
+    with pytest.raises(ConfigError, match="local path"):
+        report([str(whole)], "s3://bucket/report.html")
 
 
 def test_the_verb_names_its_file_on_one_line(whole, tmp_path, capsys):

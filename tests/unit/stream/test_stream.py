@@ -11,9 +11,11 @@ from mlpf_stream.columns import KINDS
 from mlpf_stream.errors import ShardError
 from mlpf_stream.shards.reader import read_events
 from mlpf_stream.stream.collate import BatchShape, collate_all
-from mlpf_stream.stream.direct import stream_steps
+from mlpf_stream.stream.direct import DirectReader
 from mlpf_stream.stream.plan import PlanSpec, plan_epoch, share_range, shares
-from mlpf_stream.stream.steps import RankPlan, plan_table
+from mlpf_stream.stream.planner import plan_table
+from mlpf_stream.stream.rank_plan import RankPlan
+from mlpf_stream.stream.steps import stream_steps
 
 SHAPE = BatchShape(rows=128, block=16)
 
@@ -31,7 +33,12 @@ def spec(**changes):
 
 def steps(index, plan, *, world=1, rank=0, start=0, read_ahead=2):
     numbers = share_range(shares(plan.spec.micro_batches, world), rank)
-    return list(stream_steps(index, RankPlan(plan, numbers, start), SHAPE, read_ahead=read_ahead))
+    part = RankPlan(plan, numbers, start)
+    return list(stream_steps(reader(index, read_ahead), index, lambda: iter([part]), SHAPE))
+
+
+def reader(index, read_ahead):
+    return DirectReader(index.store, index.kinds, read_ahead)
 
 
 def same(a, b):
@@ -94,7 +101,8 @@ def test_reading_ahead_changes_nothing_and_leaves_no_thread(index):
     plan = plan_epoch(plan_table(index, "train"), spec())
     for a, b in zip(steps(index, plan, read_ahead=0), steps(index, plan), strict=True):
         assert all(same(x, y) for x, y in zip(a.batches, b.batches, strict=True))
-    stream = stream_steps(index, RankPlan(plan, range(4)), SHAPE, read_ahead=1)
+    part = RankPlan(plan, range(4))
+    stream = stream_steps(reader(index, 1), index, lambda: iter([part]), SHAPE)
     next(stream)
     stream.close()
     assert "mlpf-read-ahead" not in {thread.name for thread in threading.enumerate()}

@@ -9,8 +9,7 @@ from dataset import write_dataset
 
 from mlpf_stream.config import Recipe
 from mlpf_stream.errors import ConfigError, NonFiniteLossError, ResumeError
-from mlpf_stream.infer.checkpoint import list_checkpoints
-from mlpf_stream.models.artifact import load_model
+from mlpf_stream.infer.checkpoint import list_checkpoints, load_model, resolve_checkpoint
 from mlpf_stream.shards.index import open_dataset
 from mlpf_stream.shards.reader import read_events
 from mlpf_stream.storage import open_store
@@ -48,7 +47,11 @@ def recipe(folder, **changes):
 
 
 def digest(folder):
-    return load_model(list_checkpoints(folder)[-1])[1].digest
+    return load_model(resolve_checkpoint(str(folder)))[1].digest
+
+
+def journal(folder, name):
+    return read_journal(open_store(str(folder)), name)
 
 
 def test_training_lowers_the_loss_and_writes_everything(tmp_path):
@@ -56,14 +59,13 @@ def test_training_lowers_the_loss_and_writes_everything(tmp_path):
     assert summary.steps == 60
     assert summary.last_loss < 0.9 * summary.first_loss
     assert math.isfinite(summary.valid_loss)
-    lines = read_journal(tmp_path / "run" / METRICS_FILE)
+    lines = journal(tmp_path / "run", METRICS_FILE)
     assert [line["step"] for line in lines if "loss" in line] == list(range(60))
     outcome = json.loads((tmp_path / "run" / "outcome.json").read_text())
     assert outcome == {"code": 0, "retryable": False, "message": "done"}
-    assert [folder.name for folder in list_checkpoints(tmp_path / "run")] == [
-        "step-00000055",
-        "step-00000060",
-    ]
+    names = ["step-00000055", "step-00000060"]
+    assert list_checkpoints(open_store(str(tmp_path / "run"))) == names
+    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == names
 
 
 def test_every_train_event_once_an_epoch_and_never_an_ood_event(tmp_path):
@@ -73,7 +75,7 @@ def test_every_train_event_once_an_epoch_and_never_an_ood_event(tmp_path):
         key for key, own in zip(index.keys, index.in_split("train"), strict=True) if own
     )
     epochs = {}
-    for line in read_journal(tmp_path / "run" / KEYS_FILE):
+    for line in journal(tmp_path / "run", KEYS_FILE):
         epochs.setdefault(line["epoch"], []).extend(line["keys"])
     assert len(epochs) > 2
     for epoch in list(epochs)[:-1]:
@@ -95,11 +97,10 @@ def test_resume_equals_the_undisturbed_run_bit_for_bit(tmp_path, stop):
 def partial(folder, stop):
     """Leave what a run killed after `stop` steps leaves: old checkpoints, longer journals."""
     train(recipe(folder, train__keep_checkpoints=10))
-    for checkpoint in list_checkpoints(folder):
-        if read_checkpoint(checkpoint).state.step > stop:
-            for file in checkpoint.iterdir():
-                file.unlink()
-            checkpoint.rmdir()
+    store = open_store(str(folder))
+    for name in list_checkpoints(store):
+        if read_checkpoint(store, name).state.step > stop:
+            store.delete(f"checkpoints/{name}/state.json")
     with (folder / KEYS_FILE).open("a") as file:
         file.write('{"step": 12, "ep')
 
@@ -133,7 +134,7 @@ def test_resume_without_a_checkpoint_starts_from_the_beginning(tmp_path):
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path):
     train(recipe(tmp_path / "run"))
     whole = digest(tmp_path / "run")
-    newest = list_checkpoints(tmp_path / "run")[-1] / "optimizer.safetensors"
+    newest = tmp_path / "run" / "checkpoints" / "step-00000012" / "optimizer.safetensors"
     data = bytearray(newest.read_bytes())
     data[-5] ^= 1
     newest.write_bytes(data)
@@ -150,7 +151,7 @@ def test_a_second_run_in_the_same_folder_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("stream__row_budget", 256, "expected stream as in the checkpoint"),
+        ("stream__row_budget", 256, r"expected stream\.row_budget = 128 as in the checkpoint"),
         ("model__width", 32, "expected model as in the checkpoint"),
         ("run__seed", 5, r"expected run\.seed 4"),
     ],
@@ -182,8 +183,9 @@ def test_a_non_finite_loss_names_step_and_events_and_keeps_the_checkpoint(tmp_pa
     assert error.value.keys
     outcome = json.loads((tmp_path / "broken" / "outcome.json").read_text())
     assert (outcome["code"], outcome["retryable"]) == (5, False)
-    for checkpoint in list_checkpoints(tmp_path / "broken"):
-        network = read_checkpoint(checkpoint).network
+    store = open_store(str(tmp_path / "broken"))
+    for name in list_checkpoints(store):
+        network = read_checkpoint(store, name).network
         assert all(torch.isfinite(p).all() for p in network.parameters())
 
 

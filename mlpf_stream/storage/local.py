@@ -1,0 +1,130 @@
+"""Objects as files below a folder of this machine."""
+
+import mmap
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from mlpf_stream.errors import MissingDataError
+
+PART = ".part"
+"""Suffix of a write that is not finished, or never will be."""
+OPEN_TRIES = 5
+
+
+class LocalStore:
+    """Objects are files below a folder."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._root = Path(url)
+
+    def _path(self, name: str) -> Path:
+        return self._root / name
+
+    def _missing(self, name: str) -> MissingDataError:
+        return MissingDataError(f"expected {name!r} below {self.url!r}, found nothing there")
+
+    def child(self, name: str) -> "LocalStore":
+        """Return the store of all files below `name/`."""
+        return LocalStore(f"{self.url.rstrip('/')}/{name}")
+
+    def read(self, name: str) -> bytes:
+        """Return the whole file."""
+        try:
+            return self._path(name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise self._missing(name) from error
+
+    def view(self, name: str, start: int, length: int) -> memoryview:
+        """Return a memory-mapped part of the file."""
+        try:
+            with self._path(name).open("rb") as file:
+                if os.fstat(file.fileno()).st_size == 0:
+                    return memoryview(b"")
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise self._missing(name) from error
+        return memoryview(mapped)[start : start + length]
+
+    def size(self, name: str) -> int:
+        """Return the bytes of the file."""
+        try:
+            return self._path(name).stat().st_size
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise self._missing(name) from error
+
+    def write(self, name: str, data: bytes | memoryview) -> None:
+        """Write beside the target, flush to disk, rename, flush the names."""
+        path = self._path(name)
+        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
+        fresh = [folder for folder in path.parents if not folder.exists()]
+        try:
+            with _create(part) as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        for folder in (path.parent, *(made.parent for made in fresh)):
+            _flush_folder(folder)
+
+    def append(self, name: str, data: bytes) -> None:
+        """Write at the end of the file and flush to disk."""
+        path = self._path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def exists(self, name: str) -> bool:
+        """Return whether the file is there."""
+        return self._path(name).is_file()
+
+    def list(self, prefix: str = "") -> list[str]:
+        """Return the names of files below `prefix`, sorted; unfinished writes are left out."""
+        files = (path for path in self._path(prefix).rglob("*") if path.is_file())
+        return sorted(
+            path.relative_to(self._root).as_posix()
+            for path in files
+            if not path.name.endswith(PART)
+        )
+
+    def delete(self, name: str) -> None:
+        """Remove the file, what killed writes of it left, and folders that are empty then."""
+        path = self._path(name)
+        with suppress(NotADirectoryError):
+            path.unlink(missing_ok=True)
+        for part in path.parent.glob(f".{path.name}.*{PART}"):
+            part.unlink(missing_ok=True)
+        for folder in path.parents:
+            if folder == self._root or not folder.is_relative_to(self._root):
+                break
+            with suppress(OSError):  # not empty, not there, or in use: it stays
+                folder.rmdir()
+
+
+def _create(path: Path) -> IO[bytes]:
+    """Open a new file; its folder is made, again if somebody removes it as empty meanwhile."""
+    for _ in range(OPEN_TRIES - 1):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            return path.open("xb")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("xb")
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the names in a folder survive a loss of power."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,59 @@
+"""Who watches a run: shows its progress, hears of its checkpoints, and may ask it to stop."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from mlpf_stream.progress import progress
+
+
+class Observer(Protocol):
+    """What the loop tells the outside, and the one thing it asks."""
+
+    def stop_requested(self) -> bool:
+        """Return whether the run shall checkpoint and end; asked after every step."""
+        ...
+
+    def step_done(self, steps: int, loss: float) -> None:
+        """Hear that `steps` steps are done since the run began."""
+        ...
+
+    def checkpoint_done(self, url: str, steps: int, loss: float) -> None:
+        """Hear that a checkpoint is committed; all ranks are told."""
+        ...
+
+
+class Console:
+    """Watches a run of this process: a bar on stderr, SIGTERM as the request to stop."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._asked: list[int] = []
+        self._bar = progress(steps, "step", "train")
+
+    def stop_requested(self) -> bool:
+        """Return whether SIGTERM came."""
+        return bool(self._asked)
+
+    def step_done(self, steps: int, loss: float) -> None:
+        """Move the bar."""
+        if not self._bar.n:
+            # Neither what a resumed run has behind it, nor the time it took to start, is speed.
+            self._bar.initial = self._bar.n = steps - 1
+            self._bar.unpause()
+        self._bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+        self._bar.update(steps - self._bar.n)
+
+    def checkpoint_done(self, url: str, steps: int, loss: float) -> None:
+        """Need nothing: the checkpoint speaks for itself."""
+
+    @contextmanager
+    def watching(self) -> Iterator["Console"]:
+        """Catch SIGTERM instead of dying of it, and keep the bar, for as long as this is open."""
+        before = signal.signal(signal.SIGTERM, lambda number, _: self._asked.append(number))
+        try:
+            with self._bar:
+                yield self
+        finally:
+            signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,174 @@
+"""A rank inside a worker of Ray Train: where its data come from, whom it tells, how it fails."""
+
+import json
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from mlpf_stream.config import Recipe
+from mlpf_stream.device import open_device
+from mlpf_stream.errors import MissingExtraError, MlpfError, TrainingError
+from mlpf_stream.shards.index import DatasetIndex, open_dataset
+from mlpf_stream.storage import Store, open_store
+from mlpf_stream.stream.direct import DirectReader
+from mlpf_stream.stream.window import WindowReader
+from mlpf_stream.train.rank import RankTask, run_rank
+from mlpf_stream.train.world import World
+
+try:
+    import ray
+    import ray.train
+
+    from mlpf_stream.stream.ray_data import RayDataReader
+except ImportError as error:
+    raise MissingExtraError("ray[train,data]", "ray") from error
+
+DATASET: Final = "train"
+"""The name under which Ray Train knows the data; the plan, not a Dataset, says what they are."""
+FAILURE_FILE: Final = "failure.json"
+"""Written by a rank whose error another try would only repeat."""
+STATISTICS_FOLDER: Final = "ray_data"
+"""Ray Data's operator statistics, one file per rank."""
+POINTER_FILE: Final = "pointer.json"
+"""What Ray Train keeps of a checkpoint: where the run keeps the checkpoint itself."""
+
+
+class PlannedData(ray.train.DataConfig):
+    """Hands every rank the means to read its own part of the plan, instead of a share of rows.
+
+    Ray Train asks at each start of the ranks, with their number at that time. The stream itself
+    begins in the rank, when it knows its checkpoint.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self._recipe = recipe
+
+    def configure(
+        self, datasets: dict[str, Any], world_size: int, *_: object, **__: object
+    ) -> list[dict[str, Any]]:
+        """Return one planned shard per rank under the name of the dataset."""
+        return [
+            {name: PlannedShard(self._recipe, rank) for name in datasets}
+            for rank in range(world_size)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedShard:
+    """What `ray.train.get_dataset_shard` gives a rank."""
+
+    recipe: Recipe
+    rank: int
+
+    def reader(self, index: DatasetIndex, run: Store) -> WindowReader:
+        """Return the engine of the recipe; Ray Data's statistics go to the run's store."""
+        if self.recipe.engine == "direct":
+            return DirectReader(index.store, index.kinds, self.recipe.stream.read_ahead)
+        name = f"{STATISTICS_FOLDER}/rank-{self.rank:04d}.txt"
+        return RayDataReader(
+            self.recipe.data.url,
+            index.manifest.mode,
+            self.recipe.ray,
+            lambda text: run.append(name, f"{text}\n".encode()),
+        )
+
+
+def ray_rank(config: dict[str, Any]) -> None:
+    """Run one rank: what Ray Train calls in each worker, again after each loss of a rank."""
+    recipe = Recipe.model_validate_json(config["recipe"])
+    run = open_store(recipe.run.dir)
+    if run.exists(FAILURE_FILE):
+        raise TrainingError(json.loads(run.read(FAILURE_FILE))["message"])
+    context = ray.train.get_context()
+    device = open_device(recipe.train.device)
+    world = World(context.get_world_rank(), context.get_world_size(), device)
+    index = open_dataset(open_store(recipe.data.url))
+    shard: PlannedShard = ray.train.get_dataset_shard(DATASET)
+    task = RankTask(
+        recipe=recipe,
+        store=run,
+        index=index,
+        world=world,
+        read=shard.reader(index, run),
+        observer=RayObserver(config["conductor"], world.rank),
+        threads=recipe.train.threads or max(1, int(recipe.ray.cpus_per_rank)),
+        # A rank that Ray Train started anew finds the checkpoints of the ranks before it; a fresh
+        # run has none, the command line made sure of that.
+        resume=True,
+    )
+    try:
+        run_rank(task)
+    except MlpfError as error:
+        if not error.retryable:
+            run.write(FAILURE_FILE, json.dumps({"message": str(error)}).encode())
+        raise
+
+
+@ray.remote
+class Conductor:
+    """Carries word between the command line and the ranks."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._latest = (0, 0.0)
+
+    def stop(self) -> None:
+        """Ask the ranks to checkpoint and end."""
+        self._stop.set()
+
+    def stopping(self) -> bool:
+        """Return whether somebody asked."""
+        return self._stop.is_set()
+
+    def report(self, steps: int, loss: float) -> None:
+        """Note how far the ranks are."""
+        self._latest = (steps, loss)
+
+    def latest(self) -> tuple[int, float]:
+        """Return steps done and the loss of the last one."""
+        return self._latest
+
+
+class RayObserver:
+    """Watches a rank: rank 0 exchanges word with the conductor about twice a second."""
+
+    INTERVAL = 0.5
+
+    def __init__(self, conductor: Any, rank: int) -> None:  # noqa: ANN401 - Ray's handles
+        self._conductor = conductor
+        self._rank = rank
+        self._next = 0.0
+        self._asked: Any = None
+        self._stop = False
+
+    def stop_requested(self) -> bool:
+        """Return whether the conductor was asked to stop, as far as its answer is here."""
+        if self._asked is not None and ray.wait([self._asked], timeout=0)[0]:
+            self._stop = self._stop or ray.get(self._asked)
+            self._asked = None
+        return self._stop
+
+    def step_done(self, steps: int, loss: float) -> None:
+        """Report now and then."""
+        now = time.monotonic()
+        if self._rank == 0 and now >= self._next:
+            self._next = now + self.INTERVAL
+            self._conductor.report.remote(steps, loss)
+            if self._asked is None:
+                self._asked = self._conductor.stopping.remote()
+
+    def checkpoint_done(self, url: str, steps: int, loss: float) -> None:
+        """Tell Ray Train where the checkpoint lies, by a pointer: only rank 0 has one to give."""
+        if self._rank:
+            ray.train.report({"steps": steps, "loss": loss})
+            return
+        self._conductor.report.remote(steps, loss)
+        with tempfile.TemporaryDirectory() as folder:
+            pointer = json.dumps({"checkpoint": url, "steps": steps})
+            (Path(folder) / POINTER_FILE).write_text(pointer, encoding="utf-8")
+            checkpoint = ray.train.Checkpoint.from_directory(folder)
+            ray.train.report({"steps": steps, "loss": loss}, checkpoint=checkpoint)
