@@ -1,9 +1,10 @@
 """`make demo`: the main job end to end, through the same verbs that a user calls.
 
 Simulate events to train on (ttbar, qq) and events never trained on (WW, ZH), convert them, train
-the LSH graph network and a per-element network of the same size on the same batches (two ranks under
-a local Ray, fed by Ray Data), evaluate both, print one table and draw one report. Ends with an error if the graph network is not ahead of the
-per-element network by more than the printed errors, or if the data are too easy.
+the LSH graph network and a per-element network of the same size on the same batches, evaluate both,
+print one table and draw one report. Training runs under a local Ray: two ranks, fed by Ray Data.
+Ends with an error if the graph network is not ahead of the per-element network by more than the
+printed errors, or if the data are too easy.
 """
 
 import argparse
@@ -33,7 +34,7 @@ class DemoSize:
 
     train_events: int = 700
     other_events: int = 300
-    steps: int = 1000
+    steps: int = 800
     workers: int = 2
     ranks: int = 2
 

@@ -107,16 +107,20 @@ def choose_field(path: str, detector: Detector, field: float | None) -> tuple[fl
     """Return the solenoid field [T] of a file and who decided it.
 
     Raises:
-        DataError: `field` differs from the field that the file's candidates were made with.
+        DataError: `field`, or the detector's without one, differs from the field that the file's
+            candidates were made with.
     """
     measured = measure_field(read_leaves(path, FIELD_LEAVES, FIELD_EVENTS))
+    expected = detector.field if field is None else abs(field)
+    if measured is not None and abs(expected - measured) > FIELD_TOLERANCE * measured:
+        origin = f"of detector {detector.name}" if field is None else "as asked for"
+        raise DataError(
+            f"expected a field of {expected:.3f} T {origin}, found {measured:.3f} T from the "
+            f"candidates of {path!r}; give the detector of the file, or with --field the field of "
+            "one that differs in nothing else"
+        )
     if field is None:
         return (detector.field, "detector") if measured is None else (measured, "file")
-    if measured is not None and abs(abs(field) - measured) > FIELD_TOLERANCE * measured:
-        raise DataError(
-            f"expected a field of {abs(field):.3f} T as asked for, found {measured:.3f} T from "
-            f"the candidates of {path!r}; leave the field out, or give the one of the file"
-        )
     return field, "option"
 
 

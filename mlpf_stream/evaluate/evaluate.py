@@ -69,7 +69,10 @@ def evaluate(request: EvaluateRequest) -> Evaluation:
         network, card = _open_network(request, index)
     chosen = index.in_split(None if request.split == "all" else request.split)
     if not chosen.any():
-        msg = f"expected events in split {request.split!r} of {request.data!r}, found none"
+        msg = (
+            f"expected events in split {request.split!r} of {request.data!r}, found none; "
+            "choose another with --split, or all of them with --split all"
+        )
         raise ConfigError(msg)
     keys, generator, reconstructions = _reconstruct_all(index, chosen, network)
     seconds = time.perf_counter() - started
@@ -140,7 +143,7 @@ def _tree(
         "least_missing_gev": LEAST_MISSING,
         "processes": measures_tree(evaluation.processes),
         "model": _model_facts(card),
-        "dataset": data_card(index.manifest),
+        "dataset": data_card(index),
         "histograms": {
             process: {name: measures.spectra.as_json() for name, measures in parts.items()}
             for process, parts in evaluation.processes.items()

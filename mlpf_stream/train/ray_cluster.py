@@ -18,6 +18,9 @@ try:
 except ImportError as error:
     raise MissingExtraError("ray[train,data]", "ray") from error
 
+WARM_WORKERS = 16
+"""Worker processes that a local Ray keeps between tasks."""
+
 
 @contextmanager
 def cluster(config: RayConfig) -> Iterator[None]:
@@ -36,6 +39,11 @@ def cluster(config: RayConfig) -> Iterator[None]:
             "num_cpus": config.cpus or len(os.sched_getaffinity(0)),
             "object_store_memory": int(config.object_store_mb * 1e6),
             "include_dashboard": False,
+            # A small host allows few idle workers, for a second: each segment would start its own.
+            "_system_config": {
+                "num_workers_soft_limit": WARM_WORKERS,
+                "idle_worker_killing_time_threshold_ms": 600_000,
+            },
         }
     try:
         ray.init(

@@ -5,6 +5,7 @@ whether Ray Train restarted it or a person did. Ray Train is told of each, where
 """
 
 import json
+import logging
 import os
 import secrets
 import time
@@ -28,6 +29,7 @@ from mlpf_stream.train.ray_rank import (
     FAILURE_FILE,
     STATISTICS_FOLDER,
     Conductor,
+    LossReporter,
     PlannedData,
     ray_rank,
 )
@@ -39,6 +41,8 @@ try:
     from ray.train.torch import TorchConfig, TorchTrainer
 except ImportError as error:
     raise MissingExtraError("ray[train,data]", "ray") from error
+
+log = logging.getLogger(__name__)
 
 # Ray Train looks after its ranks, and takes one report from each, once per this many seconds.
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
@@ -114,6 +118,7 @@ def _trainer(recipe: Recipe, conductor: Any, *, accelerated: bool) -> TorchTrain
             storage_filesystem=system,
             failure_config=ray.train.FailureConfig(max_failures=recipe.ray.max_failures),
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+            callbacks=[LossReporter(conductor)],  # type: ignore[list-item]  # of both versions
         ),
         # Ray Train asks the data config about a dataset by its name; the plan is the data.
         datasets={DATASET: ray.data.from_items([0])},
@@ -138,6 +143,8 @@ def _conduct(fit: "Future[Any]", conductor: Any, console: Console) -> None:  # n
                 told = True
         except ray.train.TrainingFailedError as error:
             raise _cause(error) from error
+        for text in ray.get(conductor.news.remote()):
+            log.warning("%s", text)
         steps, loss = ray.get(conductor.latest.remote())
         if steps:
             console.step_done(steps, loss)

@@ -115,6 +115,7 @@ class Conductor:
     def __init__(self) -> None:
         self._stop = threading.Event()
         self._latest = (0, 0.0)
+        self._news: list[str] = []
 
     def stop(self) -> None:
         """Ask the ranks to checkpoint and end."""
@@ -131,6 +132,28 @@ class Conductor:
     def latest(self) -> tuple[int, float]:
         """Return steps done and the loss of the last one."""
         return self._latest
+
+    def tell(self, text: str) -> None:
+        """Note something that a person shall read."""
+        self._news.append(text)
+
+    def news(self) -> list[str]:
+        """Return what was told since the last time."""
+        told, self._news = self._news, []
+        return told
+
+
+class LossReporter(ray.train.UserCallback):
+    """Tells the conductor of lost ranks; Ray Train calls it in its controller."""
+
+    def __init__(self, conductor: Any) -> None:  # noqa: ANN401 - Ray's handles have no type
+        self._conductor = conductor
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:  # noqa: ANN401, ARG002
+        """Say which ranks ended and why, in one line each."""
+        for rank, error in sorted(worker_exceptions.items()):
+            why = str(getattr(error, "cause", None) or error).strip().splitlines()[0]
+            self._conductor.tell.remote(f"rank {rank} ended: {type(error).__name__}: {why}")
 
 
 class RayObserver:

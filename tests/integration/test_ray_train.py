@@ -186,6 +186,7 @@ def test_a_killed_rank_is_replaced_and_nothing_differs(undisturbed, data, tmp_pa
     victim.send_signal(signal.SIGKILL)
     code, _, messages = finish(process, folder)
     assert code == 0, messages
+    assert "WARNING rank 1 ended" in messages
     assert result(folder) == result(undisturbed[0])
 
 
@@ -232,6 +233,17 @@ def test_a_request_to_stop_reaches_all_ranks(data, tmp_path):
     assert code == 143, messages
     assert tree["steps"] < 2000
     assert json.loads((folder / "outcome.json").read_text())["retryable"] is True
+
+
+@pytest.mark.slow
+def test_a_job_trains_from_and_to_object_storage(undisturbed, s3_url, tmp_path):
+    """The same events and numbers as from and to local folders, through a real S3 server."""
+    write_dataset(f"{s3_url}/data", {"ttbar": (150, "train")}, pack_events=16)
+    process = start(tmp_path / "job", f"{s3_url}/data", f"run.dir={s3_url}/run")
+    code, tree, messages = finish(process, tmp_path / "job")
+    assert code == 0, messages
+    assert tree["checkpoint"] == f"{s3_url}/run/checkpoints/step-00000040"
+    assert result(f"{s3_url}/run")[1:] == result(undisturbed[0])[1:]
 
 
 @pytest.mark.slow

@@ -94,6 +94,26 @@ def test_resume_equals_the_undisturbed_run_bit_for_bit(tmp_path, stop):
         assert (tmp_path / "parts" / name).read_text() == whole
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stream__layout": "bucketed", "stream__buckets": 3},
+        {"train__precision": "bf16"},
+        {"model__kind": "performer", "stream__layout": "bucketed"},
+    ],
+    ids=["bucketed", "bf16", "performer"],
+)
+def test_other_layouts_precisions_and_models_learn_and_resume_bit_for_bit(tmp_path, changes):
+    summary = train(recipe(tmp_path / "whole", train__steps=40, **changes))
+    assert summary.last_loss < 0.95 * summary.first_loss
+    store = open_store(str(tmp_path / "whole"))
+    whole = digest(tmp_path / "whole")
+    store.delete(f"checkpoints/{list_checkpoints(store)[-1]}/state.json")
+    assert digest(tmp_path / "whole") != whole
+    train(recipe(tmp_path / "whole", train__steps=40, **changes), resume=True)
+    assert digest(tmp_path / "whole") == whole
+
+
 def partial(folder, stop):
     """Leave what a run killed after `stop` steps leaves: old checkpoints, longer journals."""
     train(recipe(folder, train__keep_checkpoints=10))
