@@ -30,7 +30,8 @@ test: setup browser  ## unit, property and integration tests
 
 browser:  # the report is opened in a real one
 	@command -v chromium > /dev/null || \
-		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } || \
+		echo "no chromium: the browser tests will name what to install"
 
 test-all: test  ## every tier of tests
 
@@ -49,6 +50,7 @@ ci: setup lint demo  ## what CI runs: set-up, lint, demo, tests last
 
 bench: setup  ## benchmarks; each prints one JSON object
 	MLPF_TEST_DATA=$(MLPF_TEST_DATA) $(BIN)/python -m benchmarks.bench_baseline --json
+	$(BIN)/python -m benchmarks.bench_segments --json
 	$(BIN)/python -m benchmarks.demo --json
 
 clean:  ## remove the environment and what the demo wrote

@@ -194,7 +194,9 @@ def _in_words(manifest: Manifest) -> Sequence[str]:
 @app.command()
 def inspect(
     url: Annotated[str, typer.Argument(help="dataset, ROOT file, checkpoint or run folder")],
-    verify: Annotated[bool, typer.Option("--verify", help="read and check every byte")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="read and check every byte of a dataset or checkpoint")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Say what is in a dataset, a ROOT file or a checkpoint."""

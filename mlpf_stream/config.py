@@ -153,13 +153,13 @@ class RayConfig(Section):
     )
     cpus: float = Field(0, ge=0, description="CPUs that a local Ray offers; 0: all cores")
     object_store_mb: float = Field(
-        512, ge=80, description="shared memory of a local Ray's object store [MB]"
+        1024, ge=80, description="shared memory of a local Ray's object store [MB]"
     )
     cpus_per_rank: float = Field(1, gt=0, description="CPUs that each rank reserves")
     readers: int = Field(2, ge=1, description="reading tasks at work for each rank")
     reader_cpus: float = Field(0, ge=0, description="CPUs that each reading task reserves")
     segment_windows: int = Field(
-        4, ge=1, description="windows that Ray Data reads in one go, while the ones before train"
+        2, ge=1, description="windows that Ray Data reads in one go, while the ones before train"
     )
     max_failures: int = Field(3, ge=0, description="lost ranks after which the run gives up")
     startup_seconds: float = Field(

@@ -1,6 +1,7 @@
 """The only file that touches cuda or cpu at run time."""
 
 import os
+from typing import Literal
 
 import torch
 
@@ -26,7 +27,13 @@ def open_device(name: str) -> torch.device:
 
 def wants_accelerator(name: str, ranks: int, offered: float) -> bool:
     """Return whether each of `ranks` ranks shall reserve one of the `offered` accelerators."""
-    return name == "cuda" or (name == "auto" and offered >= ranks)
+    built = torch.version.cuda is not None or torch.version.hip is not None
+    return name == "cuda" or (name == "auto" and built and offered >= ranks)
+
+
+def rank_device(*, accelerated: bool) -> Literal["cpu", "cuda"]:
+    """Return the name of the device of every rank."""
+    return "cuda" if accelerated else "cpu"
 
 
 def collective_backend(*, accelerated: bool) -> str:

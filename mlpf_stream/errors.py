@@ -18,7 +18,7 @@ MlpfError                                   exit  retryable
 `exit_code` is what `mlpf` returns; `retryable` is what a job's back-off reads, never the text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 
@@ -31,6 +31,21 @@ class MlpfError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         """Cross process borders whole, whatever the constructor takes: workers raise these too."""
         return _rebuild, (type(self), self.args, dict(vars(self)))
+
+
+def error_tree(error: MlpfError) -> dict[str, object]:
+    """Return an error as plain values, for JSON: its kind, text and exit code."""
+    return {"kind": type(error).__name__, "message": str(error), "code": error.exit_code}
+
+
+def error_from_tree(tree: Mapping[str, object]) -> MlpfError:
+    """Return the error that `error_tree` described, with its text and kind."""
+    kinds, waiting = {}, [MlpfError]
+    while waiting:
+        kind = waiting.pop()
+        kinds[kind.__name__] = kind
+        waiting.extend(kind.__subclasses__())
+    return _rebuild(kinds.get(str(tree["kind"]), TrainingError), (str(tree["message"]),), {})
 
 
 def _rebuild(

@@ -4,11 +4,11 @@ from typing import Final
 
 import numpy as np
 
-from mlpf_stream.errors import MissingDataError, ShardError
+from mlpf_stream.errors import ConfigError, MissingDataError, ShardError
 from mlpf_stream.manifest import MANIFEST_NAME
 from mlpf_stream.shards.index import DatasetIndex, open_dataset
 from mlpf_stream.shards.reader import verify_shard
-from mlpf_stream.storage import open_store
+from mlpf_stream.storage import Store, open_store
 
 Tree = dict[str, object]
 
@@ -29,22 +29,23 @@ KEYS: Final = (
 
 
 def inspect(url: str, *, verify: bool = False) -> Tree:
-    """Return what is at `url`; `verify` reads every byte of a dataset.
+    """Return what is at `url`; `verify` reads every byte of a dataset or checkpoint.
 
     Raises:
-        MissingDataError: nothing there. ShardError: verification found damage.
+        MissingDataError: nothing there. ConfigError: a ROOT file that is not on a local disk.
+        ShardError, SchemaError: verification found damage.
     """
     return {**dict.fromkeys(KEYS), **_inspect(url, verify=verify)}
 
 
 def _inspect(url: str, *, verify: bool) -> Tree:
     if url.endswith(".root"):
-        return _inspect_root(url)
+        return _inspect_root(_local(url))
     store = open_store(url)
     if store.exists(MANIFEST_NAME):
         return _inspect_dataset(open_dataset(store), verify=verify)
-    if store.exists("model.json") or store.list("checkpoints"):
-        return _inspect_checkpoint(url)
+    if any(map(store.exists, ("model.json", "recipe.yaml"))) or store.list("checkpoints"):
+        return _inspect_checkpoint(url, verify=verify)
     msg = (
         f"expected a dataset ({MANIFEST_NAME}), a ROOT file (*.root), a checkpoint (model.json) or "
         f"a run folder, found none at {url!r}; check the path, or make one with 'mlpf convert', "
@@ -102,6 +103,22 @@ def _quantiles(index: DatasetIndex) -> dict[str, int]:
     return {"p5": int(p5), "p50": int(p50), "p95": int(p95), "max": int(index.length.max())}
 
 
+def _local(url: str) -> str:
+    """Return the path of a ROOT file.
+
+    Raises:
+        ConfigError: it is not on a local disk.
+    """
+    path = url.removeprefix("file://")
+    if "://" in path:
+        msg = (
+            f"expected a ROOT file on a local disk, found {url!r}; ROOT files are read from local "
+            "disks only: copy it, or inspect the dataset that 'mlpf convert' made of it"
+        )
+        raise ConfigError(msg)
+    return path
+
+
 def _inspect_root(path: str) -> Tree:
     from mlpf_stream.edm4hep.reader import probe  # noqa: PLC0415 - only files need uproot
 
@@ -118,11 +135,21 @@ def _inspect_root(path: str) -> Tree:
     }
 
 
-def _inspect_checkpoint(path: str) -> Tree:
-    # Only models need torch.
-    from mlpf_stream.infer.checkpoint import load_model, resolve_checkpoint  # noqa: PLC0415
+def _inspect_checkpoint(url: str, *, verify: bool) -> Tree:
+    from mlpf_stream.infer.checkpoint import read_newest  # noqa: PLC0415 - only models need torch
 
-    folder = resolve_checkpoint(path)
+    return read_newest(url, lambda folder: _checkpoint_tree(folder, verify=verify))
+
+
+def _checkpoint_tree(folder: Store, *, verify: bool) -> Tree:
+    from mlpf_stream.infer.checkpoint import (  # noqa: PLC0415 - as above
+        STATE_FILE,
+        load_model,
+        read_verified,
+    )
+
+    if verify and folder.exists(STATE_FILE):  # a model alone has the digest in its card
+        read_verified(folder)
     _, card = load_model(folder)
     return {
         "kind": "checkpoint",
@@ -135,5 +162,5 @@ def _inspect_checkpoint(path: str) -> Tree:
         "provenance": dict(card.provenance),
         "classes": dict.fromkeys(card.classes),
         "bytes": sum(folder.size(name) for name in folder.list()),
-        "verified": True,
+        "verified": verify,
     }

@@ -1,8 +1,10 @@
 """Reconstruct every event of a split and compare model, baseline and perfect targets."""
 
 import json
+import math
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,11 +13,11 @@ import numpy as np
 from mlpf_stream.columns import Split
 from mlpf_stream.config import PhysicsConfig
 from mlpf_stream.device import open_device, set_threads
-from mlpf_stream.errors import ConfigError
+from mlpf_stream.errors import AccessError, ConfigError, MlpfError
 from mlpf_stream.evaluate.data_card import data_card
 from mlpf_stream.event import Events, Particles, concatenate_particles
 from mlpf_stream.infer.candidates import reconstruct
-from mlpf_stream.infer.checkpoint import load_model, resolve_checkpoint
+from mlpf_stream.infer.checkpoint import load_model, read_newest
 from mlpf_stream.infer.metrics import measure_processes
 from mlpf_stream.models.artifact import ModelCard
 from mlpf_stream.models.network import Network
@@ -23,11 +25,15 @@ from mlpf_stream.physics.evaluation import LEAST_MISSING, Measures
 from mlpf_stream.progress import progress
 from mlpf_stream.shards.index import DatasetIndex, open_dataset
 from mlpf_stream.shards.reader import read_pack
-from mlpf_stream.storage import open_store
+from mlpf_stream.storage import Store, open_store
 from mlpf_stream.stream.collate import BatchShape, collate_all
 
 BASELINE = "baseline"
 EVALUATION_FILE = "evaluation.json"
+MARKER_FILE = ".evaluation.begun"
+"""Written and removed before any event is looked at: to a place that takes no file, none goes."""
+FIELD_TOLERANCE = 0.05
+"""By how much two fields of one detector may differ, as a part: some are measured from files."""
 ROWS = 1024
 
 Tree = dict[str, dict[str, dict[str, dict[str, float | int | None]]]]
@@ -60,7 +66,8 @@ def evaluate(request: EvaluateRequest) -> Evaluation:
 
     Raises:
         MissingDataError: no checkpoint or no dataset there.
-        ConfigError: the split is empty, or the model was made for other elements.
+        ConfigError: the split is empty, the model was made for other elements or another detector,
+            or nothing can be written at `out`.
     """
     started = time.perf_counter()
     index = open_dataset(open_store(request.data))
@@ -74,10 +81,10 @@ def evaluate(request: EvaluateRequest) -> Evaluation:
             "choose another with --split, or all of them with --split all"
         )
         raise ConfigError(msg)
+    out = _open_out(request.out)
     keys, generator, reconstructions = _reconstruct_all(index, chosen, network)
     seconds = time.perf_counter() - started
     processes = measure_processes(keys, generator, reconstructions, request.physics)
-    out = open_store(request.out)
     evaluation = Evaluation(
         f"{out.url.rstrip('/')}/{EVALUATION_FILE}", processes, len(keys), len(keys) / seconds
     )
@@ -87,7 +94,7 @@ def evaluate(request: EvaluateRequest) -> Evaluation:
 
 
 def _open_network(request: EvaluateRequest, index: DatasetIndex) -> tuple[Network, ModelCard]:
-    network, card = load_model(resolve_checkpoint(request.checkpoint))
+    network, card = read_newest(request.checkpoint, load_model)
     expected = {kind.name: kind.names for kind in index.kinds}
     if dict(card.kinds) != expected:
         msg = (
@@ -95,8 +102,45 @@ def _open_network(request: EvaluateRequest, index: DatasetIndex) -> tuple[Networ
             f"{', '.join(card.kinds)}; train on this dataset's mode"
         )
         raise ConfigError(msg)
+    _check_detector(request, index, card)
     set_threads(0)
     return network.to(open_device(request.device)), card
+
+
+def _check_detector(request: EvaluateRequest, index: DatasetIndex, card: ModelCard) -> None:
+    """Refuse a model of another detector.
+
+    Raises:
+        ConfigError: names both.
+    """
+    manifest, own = index.manifest, card.detector
+    near = math.isclose(own.field, manifest.field, rel_tol=FIELD_TOLERANCE)
+    if own.name != manifest.detector or not near:
+        msg = (
+            f"expected a model for detector {manifest.detector} ({manifest.field:g} T) of "
+            f"{request.data!r}, found one for {own.name} ({own.field:g} T) at "
+            f"{request.checkpoint!r}; train on data of this detector"
+        )
+        raise ConfigError(msg)
+
+
+def _open_out(url: str) -> Store:
+    """Return the store that the evaluation goes to, after a trial.
+
+    Raises:
+        ConfigError: no file can be written there.
+    """
+    out = open_store(url)
+    try:
+        out.write(MARKER_FILE, b"")
+        with suppress(AccessError):  # who may write may not be allowed to remove
+            out.delete(MARKER_FILE)
+    except MlpfError:
+        raise
+    except OSError as error:
+        msg = f"expected a folder that can be written to at {url!r}, found {error}; change --out"
+        raise ConfigError(msg) from error
+    return out
 
 
 def _reconstruct_all(
@@ -157,6 +201,7 @@ def _model_facts(card: ModelCard | None) -> dict[str, object] | None:
         return None
     return {
         "kind": card.model.kind,
+        "detector": {"name": card.detector.name, "field": card.detector.field},
         "parameters": card.parameters,
         "digest": card.digest,
         "provenance": dict(card.provenance),

@@ -141,7 +141,10 @@ def _padding(card: DataCard) -> str:
     """Say what filling every event up to the longest would cost."""
     longest = len(card.lengths.counts) * card.lengths.width
     part = card.elements / max(card.events * longest, 1)
-    return f"filled up to the longest event ({longest} rows), {percent(part, 0)} would be elements"
+    return (
+        f"filled up to the longest event (up to {longest} rows), {percent(part, 0)} would be "
+        "elements"
+    )
 
 
 def _truth(card: DataCard) -> str:

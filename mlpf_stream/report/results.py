@@ -169,10 +169,10 @@ def _verdict(comparison: Comparison) -> Iterator[str]:
         difference, error = gain
         if abs(difference) > error:
             ahead[first.name if difference > 0 else second.name].append(process)
-    for name, processes in ahead.items():
+    for (name, processes), other in zip(ahead.items(), (second.name, first.name), strict=True):
         if processes:
             yield (
-                f"{name} has the narrower jets, by more than both errors together, in "
+                f"{name} has narrower jets than {other}, by more than both errors together, in "
                 f"{', '.join(processes)} ({len(processes)} of {judged} processes)."
             )
     if judged and not any(ahead.values()):

@@ -33,6 +33,8 @@ try:
         FlexibleChecksumError,
         HTTPClientError,
         IncompleteReadError,
+        InvalidRegionError,
+        ParamValidationError,
     )
     from botocore.exceptions import ConnectionError as UnreachableError
     from botocore.parsers import ResponseParserError
@@ -231,6 +233,15 @@ class S3Call:
             "AWS_SECRET_ACCESS_KEY or AWS_PROFILE, and their rights on the bucket"
         )
 
+    def correct(self, error: ParamValidationError | InvalidRegionError) -> ConfigError:
+        """Say what of the question is wrong; it was not even asked."""
+        region = isinstance(error, InvalidRegionError)
+        what, where = ("a region", "AWS_DEFAULT_REGION") if region else ("a bucket", "the URL")
+        return ConfigError(
+            f"expected {what} that S3 allows to {self.place.action} {self.place.url!r}, found "
+            f"{' '.join(str(error).split())}; correct it in {where}"
+        )
+
     def give_up(self, error: Exception) -> StorageError:
         """Say that nobody answered."""
         seconds = time.monotonic() - self.begun
@@ -253,7 +264,7 @@ def call_s3(place: S3Place, size: int, ask: Ask[R]) -> R:
 
     Raises:
         MissingDataError: no such object or bucket. AccessError: refused.
-        StorageError: no answer in time. ConfigError: the endpoint is no URL.
+        StorageError: no answer in time. ConfigError: endpoint, bucket or region cannot be.
     """
     call = S3Call(place, size)
     system = _file_system()
@@ -266,6 +277,8 @@ def call_s3(place: S3Place, size: int, ask: Ask[R]) -> R:
             reason: Exception = error
         except LOST as error:
             reason = error
+        except (ParamValidationError, InvalidRegionError) as error:
+            raise call.correct(error) from error
         except BotoCoreError as error:
             raise call.deny(str(error)) from error
         except ValueError as error:

@@ -92,14 +92,14 @@ class RayDataReader:
             bundles = done.iter_internal_ref_bundles()
             return [block for bundle in bundles for block in bundle.block_refs]
         except RayError as error:
-            raise _cause(error) from error
+            raise _lost(error) from error
 
     def _open(self, block: "ray.ObjectRef[Any]") -> Window:
         """Return a window as views of the object store."""
         try:
             table: pa.Table = ray.get(block)
         except RayError as error:
-            raise _cause(error) from error
+            raise _lost(error) from error
         row = table.slice(0, 1)
         data = row["data"].chunk(0)[0].as_buffer()
         events = decode_pack(data, MODE_KINDS[self.mode])
@@ -136,14 +136,24 @@ def _store(url: str) -> Store:
     return open_store(url)
 
 
-def _cause(error: BaseException) -> MlpfError:
-    """Return the typed error that a task raised, else what Ray has to say."""
+def typed_cause(error: BaseException) -> MlpfError | None:
+    """Return the typed error inside what Ray raised, if there is one.
+
+    Ray's wrapper poses as an error of the same type, with a traceback for its text: looked through.
+    What Ray Data adds to the text, advice about its own settings, is taken off again.
+    """
     at: BaseException | None = error
     while at is not None:
-        if isinstance(at, MlpfError):
+        if isinstance(at, MlpfError) and not isinstance(at, RayError):
+            at.args = (str(at).partition("\nFailed to apply UDF")[0],)
             return at
         at = getattr(at, "cause", None) or at.__cause__
-    return DeviceError(
+    return None
+
+
+def _lost(error: RayError) -> MlpfError:
+    """Return the typed error that a task raised, else what Ray has to say."""
+    return typed_cause(error) or DeviceError(
         f"expected Ray Data to read the planned windows, found {type(error).__name__}: {error}; "
         "look at the cluster ('ray status'), then start again with --resume"
     )

@@ -6,6 +6,7 @@ Ranks that hold every CPU while their readers wait for one hang for ever, withou
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mlpf_stream.config import Recipe
 from mlpf_stream.errors import DeviceError
 
 LARGEST_STORE_SHARE = 0.6
@@ -32,6 +33,21 @@ class Demand:
     store_bytes: int
 
 
+def demand_of(recipe: Recipe, pack_bytes: Sequence[int], *, accelerated: bool) -> Demand:
+    """Return what a run on packs of these sizes needs of a cluster."""
+    through_ray = recipe.engine == "ray"
+    window = max(int(recipe.stream.window_mb * 1e6), max(pack_bytes, default=0))
+    # Training and validation each have two segments, and two windows that the rank looks at.
+    windows = 2 * (2 * recipe.ray.segment_windows + 2) * min(window, sum(pack_bytes))
+    return Demand(
+        ranks=recipe.train.ranks,
+        cpus_per_rank=recipe.ray.cpus_per_rank,
+        reader_cpus=recipe.ray.readers * recipe.ray.reader_cpus * through_ray,
+        gpus_per_rank=int(accelerated),
+        store_bytes=windows // recipe.train.ranks * through_ray,
+    )
+
+
 def check_capacity(nodes: Sequence[Capacity], demand: Demand) -> None:
     """Make sure that every rank and its readers find a place at the same time.
 
@@ -50,7 +66,7 @@ def check_capacity(nodes: Sequence[Capacity], demand: Demand) -> None:
         f"{places}: {len(nodes)} nodes with {cpus:g} CPUs, {gpus:g} GPUs and "
         f"{store / 1e6:.0f} MB of object store, of which {LARGEST_STORE_SHARE:.0%} may fill; "
         "lower train.ranks, ray.cpus_per_rank, ray.reader_cpus, ray.segment_windows or "
-        "stream.window_mb, or give the cluster more"
+        "stream.window_mb, or give the cluster more (a local one: ray.cpus, ray.object_store_mb)"
     )
     raise DeviceError(msg)
 

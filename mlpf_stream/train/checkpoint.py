@@ -2,13 +2,12 @@
 
 `checkpoints/step-00000100/` holds the model (`model.safetensors`, `model.json`), the optimiser's
 tensors (`optimizer.safetensors`) and `state.json` with the position in the stream. `state.json` is
-written last and holds the digests of the others; without it there is no checkpoint, and it is the
-first to go when a checkpoint is removed or written again. So a kill at any moment leaves the old
-checkpoints readable and the new one absent or whole. Nothing is ever unpickled.
+written last and holds the digests of the others and of itself; without it there is no checkpoint,
+and it is the first to go when a checkpoint is removed or written again. So a kill at any moment
+leaves the old checkpoints readable and the new one absent or whole. Nothing is ever unpickled.
 """
 
 from dataclasses import dataclass
-from typing import Final
 
 import torch
 import xxhash
@@ -18,14 +17,20 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from mlpf_stream.errors import MissingDataError, ResumeError, SchemaError
-from mlpf_stream.infer.checkpoint import FOLDER, STATE_FILE, list_checkpoints, open_checkpoint
-from mlpf_stream.models.artifact import CARD_FILE, WEIGHTS_FILE, card_of, decode_model, encode_model
+from mlpf_stream.infer.checkpoint import (
+    FILES,
+    FOLDER,
+    OPTIMIZER_FILE,
+    STATE_FILE,
+    is_checkpoint,
+    list_checkpoints,
+    open_checkpoint,
+    read_verified,
+    state_digest,
+)
+from mlpf_stream.models.artifact import card_of, decode_model, encode_model
 from mlpf_stream.models.network import Network
 from mlpf_stream.storage import Store
-
-OPTIMIZER_FILE: Final = "optimizer.safetensors"
-FILES: Final = (STATE_FILE, WEIGHTS_FILE, CARD_FILE, OPTIMIZER_FILE)
-"""The files of a checkpoint, in the order of removal."""
 
 
 class TrainState(BaseModel):
@@ -33,6 +38,7 @@ class TrainState(BaseModel):
 
     Attributes:
         files: xxh3-64 of every other file of the checkpoint.
+        digest: xxh3-64 of the fields above.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +52,7 @@ class TrainState(BaseModel):
     dataset: str
     ranks: int = 1
     files: dict[str, str] = {}
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,7 @@ def save_checkpoint(
     What lies after this step is removed too: a run comes by a step again only where it could not
     go on from later ones, and the newest must be the one to resume from.
     """
-    name = f"step-{state.step:08d}"
+    name = _name(state.step)
     folder = open_checkpoint(run, name)
     card = card_of(network, {"dataset": state.dataset, "step": str(state.step)})
     files = encode_model(network, card)
@@ -75,10 +82,13 @@ def save_checkpoint(
     folder.delete(STATE_FILE)
     for file, data in files.items():
         folder.write(file, data)
-    text = state.model_copy(update={"files": digests}).model_dump_json(indent=1)
-    folder.write(STATE_FILE, text.encode())
+    whole = state.model_copy(update={"files": digests})
+    sealed = whole.model_copy(update={"digest": state_digest(whole.model_dump(mode="json"))})
+    folder.write(STATE_FILE, sealed.model_dump_json(indent=1).encode())
     kept = [old for old in list_checkpoints(run) if old <= name][-keep:]
-    for old in sorted({path.split("/")[1] for path in run.list(FOLDER)} - set(kept)):
+    found = {path.split("/")[1] for path in run.list(FOLDER)}
+    # What has another name is not of this module, and stays.
+    for old in sorted(set(filter(is_checkpoint, found)) - set(kept)):
         _remove(run, f"{FOLDER}/{old}")
     return folder.url
 
@@ -112,26 +122,30 @@ def read_checkpoint(run: Store, name: str) -> Checkpoint:
     """Read one checkpoint, verifying every file against its digest.
 
     Raises:
-        ResumeError: a file is missing or damaged.
+        ResumeError: a file is missing or damaged, or the state is of another step.
         SchemaError: the model is of another version.
     """
     folder = open_checkpoint(run, name)
     try:
-        state = TrainState.model_validate_json(folder.read(STATE_FILE))
-        files = {file: folder.read(file) for file in FILES if file != STATE_FILE}
-    except (MissingDataError, ValidationError) as error:
+        tree, files = read_verified(folder)
+        state = TrainState.model_validate(tree)
+    except (MissingDataError, SchemaError) as error:
+        raise ResumeError(str(error)) from error
+    except ValidationError as error:
         raise ResumeError(f"checkpoint {folder.url!r} cannot be read: {error}") from error
-    for file, data in files.items():
-        expected, found = state.files.get(file), xxhash.xxh3_64_hexdigest(data)
-        if found != expected:
-            msg = f"expected {file} with digest {expected}, found {found} in {folder.url!r}"
-            raise ResumeError(msg)
+    if name != _name(state.step):
+        msg = f"expected the state of {name}, found that of step {state.step} in {folder.url!r}"
+        raise ResumeError(msg)
     network, _ = decode_model(files, folder.url)
     try:
         tensors = load(files[OPTIMIZER_FILE])
     except SafetensorError as error:
         raise ResumeError(f"checkpoint {folder.url!r} cannot be read: {error}") from error
     return Checkpoint(folder.url, state, network, tensors)
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
 
 
 def restore_optimizer(

@@ -26,6 +26,7 @@ class Journal:
     def __init__(self, run: Store, start: int) -> None:
         self._run = run
         self._waiting: dict[str, list[str]] = {METRICS_FILE: [], KEYS_FILE: [], TIMING_FILE: []}
+        self._unsure: set[str] = set()
         for name in self._waiting:
             _cut_back(run, name, start)
 
@@ -47,11 +48,21 @@ class Journal:
         self._waiting[name].append(json.dumps(line) + "\n")
 
     def flush(self) -> None:
-        """Append what was noted since the last flush to the files."""
+        """Append what was noted since the last flush to the files; after an error, call it again.
+
+        A store that reports an error may have appended all the same, or a part: then only what is
+        not there is added.
+        """
         for name, lines in self._waiting.items():
-            if lines:
+            if not lines:
+                continue
+            if name in self._unsure:
+                _complete(self._run, name, lines)
+            else:
+                self._unsure.add(name)
                 self._run.append(name, "".join(lines).encode())
-                lines.clear()
+            self._unsure.discard(name)
+            lines.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -72,6 +83,13 @@ def _cut_back(run: Store, name: str, start: int) -> None:
     kept = [text for text, line in parsed if line is not None and line["step"] < start]
     if kept != lines:
         run.write(name, "".join(kept).encode())
+
+
+def _complete(run: Store, name: str, lines: Sequence[str]) -> None:
+    """Add those of the lines that are not in the file yet; what is cut short in it goes."""
+    whole = [text for text in _lines(run, name) if _parse(text) is not None]
+    there = set(whole)
+    run.write(name, "".join([*whole, *(x for x in lines if x not in there)]).encode())
 
 
 def _lines(run: Store, name: str) -> list[str]:

@@ -96,9 +96,15 @@ def run_training(run: Run) -> None:
 
 
 def _log(run: Run, metrics: dict[str, float | int | str]) -> None:
-    """Write the metrics of the step just done, and the timing since the last such line."""
+    """Write the metrics of the step just done, and the timing since the last line of it."""
     if run.journal:
         run.journal.metrics(run.position.step - 1, metrics)
+    _log_timing(run)
+
+
+def _log_timing(run: Run) -> None:
+    """Write the timing since the last such line, if any step was done since."""
+    if run.journal and run.tally.events:
         run.journal.timing(run.position.step - 1, asdict(run.tally))
     run.tally = Tally()
 
@@ -122,6 +128,7 @@ def commit(run: Run) -> None:
     """Write a checkpoint: rank 0 writes it, after all ranks have shown the same parameters."""
     network, world = run.learner.network, run.learner.world
     world.check_same(parameter_digest(network), f"parameters after step {run.position.step}")
+    _log_timing(run)
     if run.journal:
         run.journal.flush()
         run.checkpoint = save_checkpoint(

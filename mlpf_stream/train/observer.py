@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Protocol
 
 from mlpf_stream.progress import progress
@@ -25,7 +26,7 @@ class Observer(Protocol):
 
 
 class Console:
-    """Watches a run of this process: a bar on stderr, SIGTERM as the request to stop."""
+    """Watches a run: a bar on stderr; SIGTERM, or one Ctrl-C, as the request to stop."""
 
     def __init__(self, steps: int) -> None:
         self._steps = steps
@@ -33,7 +34,7 @@ class Console:
         self._bar = progress(steps, "step", "train")
 
     def stop_requested(self) -> bool:
-        """Return whether SIGTERM came."""
+        """Return whether a signal came."""
         return bool(self._asked)
 
     def step_done(self, steps: int, loss: float) -> None:
@@ -50,10 +51,23 @@ class Console:
 
     @contextmanager
     def watching(self) -> Iterator["Console"]:
-        """Catch SIGTERM instead of dying of it, and keep the bar, for as long as this is open."""
-        before = signal.signal(signal.SIGTERM, lambda number, _: self._asked.append(number))
+        """Catch signals instead of dying of them, and keep the bar, for as long as this is open.
+
+        Raises:
+            KeyboardInterrupt: at the second Ctrl-C.
+        """
+        before = {
+            number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)
+        }
         try:
             with self._bar:
                 yield self
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _ask(self, number: int, _frame: FrameType | None) -> None:
+        """Note the request; the loop checkpoints and ends."""
+        if number == signal.SIGINT and self._asked:
+            raise KeyboardInterrupt
+        self._asked.append(number)

@@ -3,7 +3,7 @@
 import json
 import logging
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from mlpf_stream.columns import CLASSES, DETECTORS, MODE_KINDS
 from mlpf_stream.config import Recipe, dump_recipe
 from mlpf_stream.device import describe, seed_everything, set_threads
 from mlpf_stream.errors import ResumeError
+from mlpf_stream.infer.checkpoint import RECIPE_FILE
 from mlpf_stream.manifest import Manifest
 from mlpf_stream.models.encoder import FeatureStatistics, KindStatistics
 from mlpf_stream.models.network import Network, build_network
@@ -28,7 +29,6 @@ from mlpf_stream.train.world import World
 
 log = logging.getLogger(__name__)
 
-RECIPE_FILE = "recipe.yaml"
 SUMMARY_FILE = "summary.json"
 
 
@@ -97,6 +97,8 @@ def _open_run(task: RankTask) -> Run:
         _check_resume(recipe, index, checkpoint)
         network, position = checkpoint.network, _position(checkpoint)
         log.info("resuming from %s", checkpoint.url)
+        if position.step >= recipe.train.steps:
+            log.warning("nothing to do: %d of %d steps are done", position.step, recipe.train.steps)
     network.to(world.device).train()
     learner = build_learner(network, world, recipe.train, recipe.loss)
     if checkpoint is not None:
@@ -157,7 +159,7 @@ def fresh_network(recipe: Recipe, manifest: Manifest) -> Network:
         statistics[kind.name] = KindStatistics(*columns.values())
     counts = [manifest.class_counts[name] for name in CLASSES]
     prior = [count / max(sum(counts), 1) for count in counts]
-    detector = DETECTORS[manifest.detector]
+    detector = replace(DETECTORS[manifest.detector], field=manifest.field)
     return build_network(recipe.model, FeatureStatistics(statistics), detector, prior)
 
 

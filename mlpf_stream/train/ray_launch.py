@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from mlpf_stream.config import Recipe
-from mlpf_stream.device import collective_backend, wants_accelerator
-from mlpf_stream.errors import DeviceError, MissingExtraError, MlpfError
-from mlpf_stream.shards.index import DatasetIndex, open_dataset
+from mlpf_stream.device import collective_backend, rank_device, wants_accelerator
+from mlpf_stream.errors import DeviceError, MissingExtraError, MlpfError, error_from_tree
+from mlpf_stream.shards.index import open_dataset
 from mlpf_stream.storage import open_store
 from mlpf_stream.storage.arrow import arrow_place
-from mlpf_stream.train.capacity import Demand
+from mlpf_stream.stream.ray_data import typed_cause
+from mlpf_stream.train.capacity import demand_of
 from mlpf_stream.train.observer import Console
 from mlpf_stream.train.rank import SUMMARY_FILE, TrainSummary
 from mlpf_stream.train.ray_cluster import cluster, offered_accelerators, wait_for_capacity
@@ -44,6 +45,9 @@ except ImportError as error:
 
 log = logging.getLogger(__name__)
 
+RAY_TRAIN_FOLDER = "ray_train"
+"""What Ray Train writes of its own below a run, anew at each start."""
+
 # Ray Train looks after its ranks, and takes one report from each, once per this many seconds.
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
 
@@ -58,18 +62,40 @@ def launch_ray(recipe: Recipe) -> TrainSummary:
     recipe = _with_absolute_paths(recipe)
     run = open_store(recipe.run.dir)
     index = open_dataset(open_store(recipe.data.url))
-    for name in (FAILURE_FILE, SUMMARY_FILE, *run.list(STATISTICS_FOLDER)):
+    old = (*run.list(STATISTICS_FOLDER), *run.list(RAY_TRAIN_FOLDER))
+    for name in (FAILURE_FILE, SUMMARY_FILE, *old):
         run.delete(name)
     with cluster(recipe.ray), Console(recipe.train.steps).watching() as console:
         accelerated = wants_accelerator(
             recipe.train.device, recipe.train.ranks, offered_accelerators()
         )
-        wait_for_capacity(recipe.ray, _demand(recipe, index, accelerated=accelerated))
-        conductor = Conductor.options(num_cpus=0).remote()  # type: ignore[attr-defined]
-        trainer = _trainer(recipe, conductor, accelerated=accelerated)
-        with ThreadPoolExecutor(1, "mlpf-ray-train") as pool:
-            _conduct(pool.submit(trainer.fit), conductor, console)
+        packs = [place.entry.bytes for place in index.packs]
+        wait_for_capacity(recipe.ray, demand_of(recipe, packs, accelerated=accelerated))
+        _fit(recipe, console, accelerated=accelerated)
+    if run.exists(FAILURE_FILE):
+        raise error_from_tree(json.loads(run.read(FAILURE_FILE)))
     return TrainSummary(**json.loads(run.read(SUMMARY_FILE)))
+
+
+def _fit(recipe: Recipe, console: Console, *, accelerated: bool) -> None:
+    """Let Ray Train run the ranks in a thread, while this one watches and may leave.
+
+    Raises:
+        DeviceError: ranks were lost too often.
+        MlpfError: what a rank met.
+    """
+    options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
+    conductor = Conductor.options(**options).remote()  # type: ignore[attr-defined]
+    trainer = _trainer(recipe, conductor, accelerated=accelerated)
+    pool = ThreadPoolExecutor(1, "mlpf-ray-train")
+    try:
+        _conduct(pool.submit(trainer.fit), conductor, console)
+    except ray.train.TrainingFailedError as error:
+        if not open_store(recipe.run.dir).exists(FAILURE_FILE):
+            raise _cause(error) from error
+    finally:
+        # Not waited for: whoever leaves early ends the cluster, and with it the thread.
+        pool.shutdown(wait=False)
 
 
 def _with_absolute_paths(recipe: Recipe) -> Recipe:
@@ -86,24 +112,10 @@ def _with_absolute_paths(recipe: Recipe) -> Recipe:
     )
 
 
-def _demand(recipe: Recipe, index: DatasetIndex, *, accelerated: bool) -> Demand:
-    """Return what the run needs of a cluster."""
-    through_ray = recipe.engine == "ray"
-    sizes = [place.entry.bytes for place in index.packs]
-    window = max(int(recipe.stream.window_mb * 1e6), max(sizes, default=0))
-    # Two segments, and the two windows that the rank looks at; no epoch is larger than the data.
-    windows = (2 * recipe.ray.segment_windows + 2) * min(window, sum(sizes))
-    return Demand(
-        ranks=recipe.train.ranks,
-        cpus_per_rank=recipe.ray.cpus_per_rank,
-        reader_cpus=recipe.ray.readers * recipe.ray.reader_cpus * through_ray,
-        gpus_per_rank=int(accelerated),
-        store_bytes=windows // recipe.train.ranks * through_ray,
-    )
-
-
 def _trainer(recipe: Recipe, conductor: Any, *, accelerated: bool) -> TorchTrainer:  # noqa: ANN401
-    system, path = arrow_place(f"{recipe.run.dir}/ray_train")
+    system, path = arrow_place(f"{recipe.run.dir}/{RAY_TRAIN_FOLDER}")
+    device = rank_device(accelerated=accelerated)
+    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"device": device})})
     resources = {"CPU": recipe.ray.cpus_per_rank} | ({"GPU": 1.0} if accelerated else {})
     return TorchTrainer(
         ray_rank,
@@ -127,22 +139,15 @@ def _trainer(recipe: Recipe, conductor: Any, *, accelerated: bool) -> TorchTrain
 
 
 def _conduct(fit: "Future[Any]", conductor: Any, console: Console) -> None:  # noqa: ANN401
-    """Show progress and pass on a request to stop until training ends.
-
-    Raises:
-        MlpfError: what ended the ranks for good.
-    """
-    told, ended = False, False
+    """Show progress and pass on a request to stop until training ends."""
+    ended = False
     while not ended:
         try:
             fit.result(timeout=0.3)
             ended = True
         except NotYet:
-            if console.stop_requested() and not told:
+            if console.stop_requested():
                 conductor.stop.remote()
-                told = True
-        except ray.train.TrainingFailedError as error:
-            raise _cause(error) from error
         for text in ray.get(conductor.news.remote()):
             log.warning("%s", text)
         steps, loss = ray.get(conductor.latest.remote())
@@ -154,11 +159,8 @@ def _cause(error: Exception) -> MlpfError:
     """Return the typed error of a rank, its own before those of the neighbours it left alone."""
     failures: dict[int, Exception] = getattr(error, "worker_failures", {})
     for failure in failures.values():
-        at: BaseException | None = failure
-        while at is not None:
-            if isinstance(at, MlpfError):
-                return at
-            at = getattr(at, "cause", None) or at.__cause__
+        if typed := typed_cause(failure):
+            return typed
     ranks = "; ".join(f"rank {rank}: {failure}" for rank, failure in failures.items()) or str(error)
     return DeviceError(
         f"expected the ranks to stay alive, found them lost more often than ray.max_failures: "

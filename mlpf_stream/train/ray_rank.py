@@ -4,13 +4,14 @@ import json
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from mlpf_stream.config import Recipe
 from mlpf_stream.device import open_device
-from mlpf_stream.errors import MissingExtraError, MlpfError, TrainingError
+from mlpf_stream.errors import MissingExtraError, MlpfError, error_tree
 from mlpf_stream.shards.index import DatasetIndex, open_dataset
 from mlpf_stream.storage import Store, open_store
 from mlpf_stream.stream.direct import DirectReader
@@ -21,8 +22,9 @@ from mlpf_stream.train.world import World
 try:
     import ray
     import ray.train
+    from ray.exceptions import RayError
 
-    from mlpf_stream.stream.ray_data import RayDataReader
+    from mlpf_stream.stream.ray_data import RayDataReader, typed_cause
 except ImportError as error:
     raise MissingExtraError("ray[train,data]", "ray") from error
 
@@ -31,7 +33,7 @@ DATASET: Final = "train"
 FAILURE_FILE: Final = "failure.json"
 """Written by a rank whose error another try would only repeat."""
 STATISTICS_FOLDER: Final = "ray_data"
-"""Ray Data's operator statistics, one file per rank."""
+"""Ray Data's operator statistics, one folder per rank."""
 POINTER_FILE: Final = "pointer.json"
 """What Ray Train keeps of a checkpoint: where the run keeps the checkpoint itself."""
 
@@ -57,6 +59,31 @@ class PlannedData(ray.train.DataConfig):
         ]
 
 
+class Statistics:
+    """Ray Data's operator statistics of one rank: gathered, and written as one object per flush.
+
+    The readers of training and validation add to it from threads of their own.
+    """
+
+    def __init__(self, run: Store, rank: int) -> None:
+        self._run = run
+        self._folder = f"{STATISTICS_FOLDER}/rank-{rank:04d}"
+        self._texts: list[str] = []
+        self._lock = threading.Lock()
+
+    def add(self, text: str) -> None:
+        """Note the statistics of one segment."""
+        with self._lock:
+            self._texts.append(f"{text}\n")
+
+    def flush(self) -> None:
+        """Write what was noted since the last flush."""
+        with self._lock:
+            texts, self._texts = self._texts, []
+        if texts:
+            self._run.write(f"{self._folder}/{time.time_ns()}.txt", "".join(texts).encode())
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedShard:
     """What `ray.train.get_dataset_shard` gives a rank."""
@@ -64,17 +91,12 @@ class PlannedShard:
     recipe: Recipe
     rank: int
 
-    def reader(self, index: DatasetIndex, run: Store) -> WindowReader:
-        """Return the engine of the recipe; Ray Data's statistics go to the run's store."""
+    def reader(self, index: DatasetIndex, statistics: Statistics) -> WindowReader:
+        """Return the engine of the recipe; Ray Data's says how it went."""
         if self.recipe.engine == "direct":
             return DirectReader(index.store, index.kinds, self.recipe.stream.read_ahead)
-        name = f"{STATISTICS_FOLDER}/rank-{self.rank:04d}.txt"
-        return RayDataReader(
-            self.recipe.data.url,
-            index.manifest.mode,
-            self.recipe.ray,
-            lambda text: run.append(name, f"{text}\n".encode()),
-        )
+        mode = index.manifest.mode
+        return RayDataReader(self.recipe.data.url, mode, self.recipe.ray, statistics.add)
 
 
 def ray_rank(config: dict[str, Any]) -> None:
@@ -82,19 +104,20 @@ def ray_rank(config: dict[str, Any]) -> None:
     recipe = Recipe.model_validate_json(config["recipe"])
     run = open_store(recipe.run.dir)
     if run.exists(FAILURE_FILE):
-        raise TrainingError(json.loads(run.read(FAILURE_FILE))["message"])
+        return  # the command line reads it and raises; another try would only repeat it
     context = ray.train.get_context()
     device = open_device(recipe.train.device)
     world = World(context.get_world_rank(), context.get_world_size(), device)
     index = open_dataset(open_store(recipe.data.url))
     shard: PlannedShard = ray.train.get_dataset_shard(DATASET)
+    statistics = Statistics(run, world.rank)
     task = RankTask(
         recipe=recipe,
         store=run,
         index=index,
         world=world,
-        read=shard.reader(index, run),
-        observer=RayObserver(config["conductor"], world.rank),
+        read=shard.reader(index, statistics),
+        observer=RayObserver(config["conductor"], statistics, world.rank),
         threads=recipe.train.threads or max(1, int(recipe.ray.cpus_per_rank)),
         # A rank that Ray Train started anew finds the checkpoints of the ranks before it; a fresh
         # run has none, the command line made sure of that.
@@ -104,7 +127,7 @@ def ray_rank(config: dict[str, Any]) -> None:
         run_rank(task)
     except MlpfError as error:
         if not error.retryable:
-            run.write(FAILURE_FILE, json.dumps({"message": str(error)}).encode())
+            run.write(FAILURE_FILE, json.dumps(error_tree(error)).encode())
         raise
 
 
@@ -152,8 +175,9 @@ class LossReporter(ray.train.UserCallback):
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:  # noqa: ANN401, ARG002
         """Say which ranks ended and why, in one line each."""
         for rank, error in sorted(worker_exceptions.items()):
-            why = str(getattr(error, "cause", None) or error).strip().splitlines()[0]
-            self._conductor.tell.remote(f"rank {rank} ended: {type(error).__name__}: {why}")
+            why = typed_cause(error) or getattr(error, "cause", None) or error
+            first = next(iter(str(why).strip().splitlines()), "")
+            self._conductor.tell.remote(f"rank {rank} ended: {type(why).__name__}: {first}")
 
 
 class RayObserver:
@@ -161,8 +185,9 @@ class RayObserver:
 
     INTERVAL = 0.5
 
-    def __init__(self, conductor: Any, rank: int) -> None:  # noqa: ANN401 - Ray's handles
+    def __init__(self, conductor: Any, statistics: Statistics, rank: int) -> None:  # noqa: ANN401
         self._conductor = conductor
+        self._statistics = statistics
         self._rank = rank
         self._next = 0.0
         self._asked: Any = None
@@ -171,7 +196,8 @@ class RayObserver:
     def stop_requested(self) -> bool:
         """Return whether the conductor was asked to stop, as far as its answer is here."""
         if self._asked is not None and ray.wait([self._asked], timeout=0)[0]:
-            self._stop = self._stop or ray.get(self._asked)
+            with suppress(RayError):  # a lost conductor comes back; it must not end a rank
+                self._stop = self._stop or ray.get(self._asked)
             self._asked = None
         return self._stop
 
@@ -186,6 +212,7 @@ class RayObserver:
 
     def checkpoint_done(self, url: str, steps: int, loss: float) -> None:
         """Tell Ray Train where the checkpoint lies, by a pointer: only rank 0 has one to give."""
+        self._statistics.flush()
         if self._rank:
             ray.train.report({"steps": steps, "loss": loss})
             return

@@ -134,8 +134,10 @@ def test_a_spoilt_shard_is_a_typed_error_with_its_place(ray_cluster, tmp_path, s
         for place in index.packs:
             data[place.entry.offset + 100] ^= 0xFF
         path.write_bytes(data)
-    with pytest.raises(expected, match=r"000000\.tar"):
+    with pytest.raises(expected, match=r"000000\.tar") as caught:
         steps(ray_reader(index), index, planner(index, "packed", 1, 0))
+    assert caught.type is expected
+    assert "\n" not in str(caught.value)
 
 
 def test_a_request_survives_the_wire(index):

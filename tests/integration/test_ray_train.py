@@ -32,7 +32,7 @@ run: {{dir: {run}, seed: 4}}
 data: {{url: {data}}}
 stream: {{row_budget: 128, window_mb: 0.1, micro_batches: 6}}
 model: {{kind: lsh_gnn, width: 16, layers: 2, heads: 2, block: 8}}
-train: {{steps: 40, checkpoint_every: 5, valid_every: 20, launcher: ray, ranks: 2}}
+train: {{steps: 40, checkpoint_every: 10, valid_every: 20, launcher: ray, ranks: 2}}
 ray: {{cpus: 2, object_store_mb: 100}}
 """
 AUDIT = Path(__file__).parent.parent / "audit"
@@ -78,12 +78,12 @@ def end(process):
         process.wait(30)
 
 
-def ranks_of(process):
-    """Return the processes of a job's ranks, as Ray titles them."""
+def processes_of(process, title):
+    """Return the processes of a job that Ray gave this title."""
     found = []
     for member in psutil.Process(process.pid).children(recursive=True):
         try:
-            if "RayTrainWorker" in " ".join(member.cmdline()):
+            if title in " ".join(member.cmdline()):
                 found.append(member)
         except psutil.NoSuchProcess:
             continue
@@ -143,7 +143,8 @@ def test_every_byte_came_through_ray_data_and_no_rank_opened_a_shard(undisturbed
             read_windows(pa.table({"request": [r.encode()]}), data, index.manifest.mode)
             for r in requests
         ]
-        text = (folder / "ray_data" / f"rank-{rank:04d}.txt").read_text()
+        files = sorted((folder / "ray_data" / f"rank-{rank:04d}").iterdir())
+        text = "".join(file.read_text() for file in files)
         windows, size = totals(text)
         assert windows == len(requests) > 10
         payload = sum(len(table["data"][0].as_py()) for table in tables)
@@ -182,7 +183,7 @@ def test_a_killed_rank_is_replaced_and_nothing_differs(undisturbed, data, tmp_pa
     run = open_store(str(folder))
     wait_for(lambda: list_checkpoints(run), process)
     time.sleep(random.Random(7).uniform(0.0, 0.5))
-    victim = ranks_of(process)[-1]
+    victim = processes_of(process, "RayTrainWorker")[-1]
     victim.send_signal(signal.SIGKILL)
     code, _, messages = finish(process, folder)
     assert code == 0, messages
@@ -200,7 +201,7 @@ def test_a_killed_job_resumes_and_nothing_differs(undisturbed, data, tmp_path, r
     folder = tmp_path / "job"
     process = start(folder, data, *more)
     run = open_store(str(folder))
-    wait_for(lambda: len(list_checkpoints(run)) > 1, process)
+    wait_for(lambda: list_checkpoints(run), process)
     time.sleep(random.Random(ranks).uniform(0.0, 0.5))
     family = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGKILL)
@@ -224,11 +225,14 @@ def test_a_killed_job_resumes_and_nothing_differs(undisturbed, data, tmp_path, r
 
 @pytest.mark.slow
 def test_a_request_to_stop_reaches_all_ranks(data, tmp_path):
+    """Also where the actor that carries it was lost."""
     folder = tmp_path / "stopped"
     process = start(folder, data, "train.steps=2000")
     run = open_store(str(folder))
     wait_for(lambda: list_checkpoints(run), process)
-    process.send_signal(signal.SIGTERM)
+    for member in processes_of(process, "Conductor"):
+        member.kill()
+    process.send_signal(signal.SIGINT)
     code, tree, messages = finish(process, folder)
     assert code == 143, messages
     assert tree["steps"] < 2000
@@ -244,6 +248,21 @@ def test_a_job_trains_from_and_to_object_storage(undisturbed, s3_url, tmp_path):
     assert code == 0, messages
     assert tree["checkpoint"] == f"{s3_url}/run/checkpoints/step-00000040"
     assert result(f"{s3_url}/run")[1:] == result(undisturbed[0])[1:]
+
+
+@pytest.mark.slow
+def test_an_error_that_stays_keeps_its_kind_and_ends_the_job(tmp_path):
+    url = str(tmp_path / "data")
+    write_dataset(url, {"ttbar": (150, "train")}, pack_events=16)
+    for shard in (tmp_path / "data" / "shards").iterdir():
+        shard.unlink()
+    folder = tmp_path / "run"
+    code, _, messages = finish(start(folder, url), folder)
+    assert code == 3, messages
+    assert "error: expected 'shards/000000.tar' below" in messages
+    assert "Traceback" not in messages
+    outcome = json.loads((folder / "outcome.json").read_text())
+    assert (outcome["code"], outcome["retryable"]) == (3, False)
 
 
 @pytest.mark.slow

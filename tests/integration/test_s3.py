@@ -176,6 +176,15 @@ def test_a_missing_bucket_is_named(s3_url):
     assert not store.exists("x")
 
 
+def test_a_bucket_or_a_region_that_cannot_be_is_no_matter_of_credentials(s3_url, monkeypatch):
+    with pytest.raises(ConfigError, match=r"'s3://Not A Bucket/a/x', found.*in the URL") as error:
+        open_store("s3://Not A Bucket/a").read("x")
+    assert error.value.exit_code == 2
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "not a region")
+    with pytest.raises(ConfigError, match=f"{s3_url}/x.*not a region.*AWS_DEFAULT_REGION"):
+        open_store(s3_url).read("x")
+
+
 def test_a_listing_of_many_pages_is_whole(s3_url):
     store = open_store(s3_url)
     names = [f"a/{number:03d}" for number in range(2 * PAGE + 7)]

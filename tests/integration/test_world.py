@@ -1,6 +1,7 @@
 """Real processes and gloo: several ranks compute what one rank computes."""
 
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -113,6 +114,33 @@ def trained(world, url, deterministic):
 def test_ranks_stay_in_step_through_an_epoch(url, tmp_path):
     digests = on_ranks(3, tmp_path / "ranks", "trained", url, True)
     assert len(set(digests)) == 1
+
+
+def in_rank_order(world, url):
+    """Return whether each gradient is the sum of the ranks' own, added in rank order."""
+    learner, steps = open_world(world, url, "packed", "lsh_gnn", deterministic=True)
+    alone = replace(learner, replica=learner.network)
+    same = []
+    for step in steps:
+        learner.optimizer.zero_grad()
+        backward(learner, step)
+        found = [p.grad.clone() for p in learner.network.parameters()]
+        learner.optimizer.zero_grad()
+        backward(alone, step)
+        for parameter, mean in zip(learner.network.parameters(), found, strict=True):
+            parts = [torch.empty_like(parameter.grad) for _ in range(world.size)]
+            distributed.all_gather(parts, parameter.grad)
+            total = parts[0].clone()
+            for part in parts[1:]:
+                total += part
+            same.append(torch.equal(mean, total / world.size))
+    return all(same), len(same)
+
+
+def test_deterministic_adds_gradients_in_rank_order(url, tmp_path):
+    for same, count in on_ranks(3, tmp_path / "ranks", "in_rank_order", url):
+        assert same
+        assert count > 100
 
 
 def drifted(world, url):

@@ -11,12 +11,13 @@ from spoiled import shoot
 
 from mlpf_stream.columns import CLASSES
 from mlpf_stream.config import Recipe
-from mlpf_stream.errors import MissingDataError, SchemaError, ShardError
-from mlpf_stream.infer.checkpoint import load_model, save_model
+from mlpf_stream.errors import ConfigError, MissingDataError, SchemaError, ShardError
+from mlpf_stream.infer.checkpoint import load_model
 from mlpf_stream.inspect import KEYS, inspect
-from mlpf_stream.models.artifact import card_of
+from mlpf_stream.models.artifact import card_of, encode_model
 from mlpf_stream.shards.reader import read_events
 from mlpf_stream.storage import open_store
+from mlpf_stream.train.checkpoint import TrainState, save_checkpoint
 from mlpf_stream.train.rank import fresh_network
 
 
@@ -124,7 +125,9 @@ def test_a_checkpoint_and_the_run_that_holds_it(network, tmp_path):
     run = tmp_path / "run"
     for step in (5, 10):
         folder = run / "checkpoints" / f"step-{step:08d}"
-        save_model(open_store(str(folder)), network, card_of(network, {"step": str(step)}))
+        card = card_of(network, {"step": str(step)})
+        for name, data in encode_model(network, card).items():
+            open_store(str(folder)).write(name, data)
         (folder / "state.json").write_text("{}")
     tree = inspect(str(folder))
     assert list(tree)[: len(KEYS)] == list(KEYS)
@@ -137,6 +140,57 @@ def test_a_checkpoint_and_the_run_that_holds_it(network, tmp_path):
     flip(folder / "model.safetensors", -3)
     with pytest.raises(SchemaError, match="expected parameters"):
         inspect(str(run))
+
+
+@pytest.fixture
+def step_5(network, tmp_path):
+    """The folder of a checkpoint that a run wrote."""
+    optimizer = torch.optim.AdamW(network.parameters())
+    for parameter in network.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    position = {"step": 5, "epoch": 0, "step_in_epoch": 5, "events": 9, "seconds": 1.5}
+    state = TrainState(**position, recipe="{}", dataset="d")
+    return Path(save_checkpoint(open_store(str(tmp_path / "run")), network, optimizer, state, 1))
+
+
+def test_a_checkpoint_is_verified_when_asked_for(step_5):
+    for url in (step_5, step_5.parents[1]):
+        assert inspect(str(url))["verified"] is False
+        assert inspect(str(url), verify=True)["verified"] is True
+    for name in ("state.json", "optimizer.safetensors"):
+        (step_5 / name).unlink()
+    assert inspect(str(step_5), verify=True)["verified"] is True  # a model alone
+
+
+@pytest.mark.parametrize(
+    "name", ["optimizer.safetensors", "state.json", "model.json", "model.safetensors"]
+)
+def test_damage_of_a_checkpoint_is_found(step_5, name):
+    path = step_5 / name
+    data = path.read_bytes()
+    for damaged in (data[: len(data) // 2], data[:-9] + bytes([data[-9] ^ 1]) + data[-8:]):
+        path.write_bytes(damaged)
+        with pytest.raises(SchemaError, match=f"expected .*{name}"):
+            inspect(str(step_5), verify=True)
+    path.unlink()
+    if name == "optimizer.safetensors":
+        with pytest.raises(MissingDataError, match=name):
+            inspect(str(step_5), verify=True)
+
+
+def test_a_run_before_its_first_checkpoint(tmp_path):
+    (tmp_path / "recipe.yaml").write_text("")
+    with pytest.raises(MissingDataError, match="found none yet"):
+        inspect(str(tmp_path))
+
+
+def test_a_root_file_elsewhere_is_refused_and_says_why(tmp_path):
+    for url in ("s3://bucket/file.root", "memory://file.root"):
+        with pytest.raises(ConfigError, match=f"found '{url}'; ROOT files are read from local"):
+            inspect(url)
+    path = shoot(tmp_path, events=2)
+    assert inspect(f"file://{path}") == inspect(path)
 
 
 @pytest.mark.parametrize("name", ["none", "none.root", "folder", "memory://inspect-none"])

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,8 @@ from mlpf_stream.convert import ConvertRequest, convert
 from mlpf_stream.errors import ConfigError, MissingDataError, SchemaError
 from mlpf_stream.evaluate import EvaluateRequest, evaluate
 from mlpf_stream.infer.candidates import reconstruct
-from mlpf_stream.infer.checkpoint import load_model, resolve_checkpoint, save_model
-from mlpf_stream.models.artifact import card_of
+from mlpf_stream.infer.checkpoint import load_model, resolve_checkpoint
+from mlpf_stream.models.artifact import card_of, encode_model
 from mlpf_stream.models.encoder import FeatureStatistics
 from mlpf_stream.models.network import build_network
 from mlpf_stream.shards.index import open_dataset
@@ -115,6 +116,7 @@ def test_the_file_holds_what_a_report_needs(judge, run, data):
     assert (card["detector"], card["field"]) == ("clic", 4.0)
     assert all("file" not in facts for facts in card["generators"])
     assert tree["model"]["kind"] == "lsh_gnn"
+    assert tree["model"]["detector"] == {"name": "clic", "field": 4.0}
     for process, parts in tree["processes"].items():
         for name, measures in parts.items():
             spectra = tree["histograms"][process][name]
@@ -174,10 +176,59 @@ def test_a_missing_checkpoint_or_dataset_is_named(judge, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def put(folder, network):
+    """Write a model alone."""
+    for name, data in encode_model(network, card_of(network)).items():
+        open_store(str(folder)).write(name, data)
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "found"), [("cld", 4.0, r"cld \(4 T\)"), ("clic", 3.5, r"clic \(3.5 T\)")]
+)
+def test_a_model_of_another_detector_is_refused(judge, run, tmp_path, name, field, found):
+    network, _ = load_model(resolve_checkpoint(str(run)))
+    network.detector = replace(DETECTORS[name], field=field)
+    put(tmp_path / "model", network)
+    expected = rf"expected a model for detector clic \(4 T\) of .*, found one for {found} at"
+    with pytest.raises(ConfigError, match=expected):
+        judge(tmp_path / "model")
+
+
+def test_a_field_that_was_measured_is_that_of_the_detector(judge, run, tmp_path):
+    network, _ = load_model(resolve_checkpoint(str(run)))
+    network.detector = replace(DETECTORS["clic"], field=3.97)
+    put(tmp_path / "model", network)
+    evaluation = judge(tmp_path / "model")
+    model = json.loads(Path(evaluation.path).read_text())["model"]
+    assert model["detector"] == {"name": "clic", "field": 3.97}
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "s3"])
+def test_a_place_that_takes_no_file_is_refused_before_the_work(judge, tmp_path, monkeypatch, place):
+    (tmp_path / "file").write_text("in the way")
+    out = str(tmp_path / place)
+    if place == "s3":
+        pytest.importorskip("s3fs")
+        out = "s3://Not A Bucket/evaluation"
+
+    def work(*_):
+        pytest.fail("events were looked at")
+
+    monkeypatch.setattr(sys.modules[evaluate.__module__], "_reconstruct_all", work)
+    with pytest.raises(ConfigError, match=r"--out|the URL"):
+        judge("baseline", out=out)
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_only_the_evaluation_is_left_in_its_place(judge, tmp_path):
+    judge("baseline", out=str(tmp_path / "out"))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["evaluation.json"]
+
+
 def test_a_model_for_other_elements_is_refused(judge, tmp_path):
     statistics = FeatureStatistics.neutral(("track",))
     network = build_network(MlpConfig(width=16, layers=1), statistics, DETECTORS["clic"])
-    save_model(open_store(str(tmp_path / "model")), network, card_of(network))
+    put(tmp_path / "model", network)
     with pytest.raises(
         ConfigError, match=r"expected a model for track, cluster.*found one for track"
     ):
@@ -185,8 +236,7 @@ def test_a_model_for_other_elements_is_refused(judge, tmp_path):
 
 
 def test_damaged_weights_are_refused(judge, run, tmp_path):
-    network, card = load_model(resolve_checkpoint(str(run)))
-    save_model(open_store(str(tmp_path / "model")), network, card)
+    put(tmp_path / "model", load_model(resolve_checkpoint(str(run)))[0])
     weights = tmp_path / "model" / "model.safetensors"
     data = bytearray(weights.read_bytes())
     data[-9] ^= 1

@@ -207,6 +207,10 @@ def test_objects_in_a_store_are_read_like_files(page, whole, one):
     assert {"LSH GNN (reports/lsh)", f"LSH GNN ({whole.parent.name}/lsh)"} <= both
 
 
+def test_the_longest_event_is_known_to_a_bin(one):
+    assert "filled up to the longest event (up to 64 rows)" in one
+
+
 def test_the_best_is_bold_and_targets_never_are(two):
     html = two
     bold = re.findall(r'<tr class="(\w+)">((?:(?!</tr>).)*<td class="best">.*?)</tr>', html, re.S)
@@ -220,7 +224,7 @@ def test_two_runs_are_compared(two):
     assert [row[0] for row in rows(html)[2:6]] == [
         *("LSH GNN", "MLP", "rule-based", "perfect targets"),
     ]
-    assert "LSH GNN has the narrower jets" in html
+    assert "LSH GNN has narrower jets than MLP, by more than both errors" in html
     assert "(2 of 2 processes)" in html
     assert "0.197 \xb1 0.005" in words(html)
     assert '<tr class="differs"><th scope="row">model.kind</th>' in html

@@ -1,10 +1,14 @@
 """A run that cannot start is refused before anything waits for it."""
 
+from pathlib import Path
+
 import pytest
 
+from mlpf_stream.config import load_recipe
 from mlpf_stream.errors import DeviceError
-from mlpf_stream.train.capacity import Capacity, Demand, check_capacity
+from mlpf_stream.train.capacity import Capacity, Demand, check_capacity, demand_of
 
+RECIPES = Path(__file__).parents[3] / "recipes"
 MB = 1_000_000
 
 
@@ -30,6 +34,15 @@ def demand(**changes):
 )
 def test_what_fits_is_let_through(nodes, wanted):
     check_capacity(nodes, wanted)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_shipped_recipes_fit_a_local_ray_with_data_of_any_size(path, ranks):
+    recipe = load_recipe(str(path), ["train.launcher=ray", f"train.ranks={ranks}"])
+    wanted = demand_of(recipe, [5 * MB] * 10_000, accelerated=False)
+    assert wanted.store_bytes > 100 * MB
+    check_capacity([node(2, store_mb=recipe.ray.object_store_mb)], wanted)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from contextlib import suppress
 
 import pytest
 
+from mlpf_stream.errors import StorageError
 from mlpf_stream.storage import open_store
 from mlpf_stream.train.journal import (
     KEYS_FILE,
@@ -64,6 +65,35 @@ def test_what_led_to_an_error_is_written(run):
         journal.metrics(0, {"loss": 1.0})
         raise RuntimeError
     assert len(read_journal(run, METRICS_FILE)) == 1
+
+
+@pytest.mark.parametrize("name", [METRICS_FILE, KEYS_FILE, TIMING_FILE])
+@pytest.mark.parametrize("landed", [0.0, 0.6, 1.0])
+def test_an_append_whose_answer_is_lost_is_not_repeated(run, monkeypatch, name, landed):
+    """The store takes all, a part or nothing of what is appended, and reports an error."""
+    store = type(run)
+    append, faults = store.append, [landed]
+
+    def unsure(self, file, data):
+        if file == name and self.exists(file) and faults:
+            append(self, file, data[: int(faults.pop() * len(data))])
+            raise StorageError("no answer")
+        append(self, file, data)
+
+    monkeypatch.setattr(store, "append", unsure)
+    with suppress(StorageError), Journal(run, 0) as journal:
+        for step in range(6):
+            journal.metrics(step, {"loss": 0.5})
+            journal.metrics(step, {"valid": 0.5})
+            journal.keys(step, 0, ["a"], whole=False)
+            journal.timing(step, {"seconds": 1.0})
+            if step % 3 == 2:
+                journal.flush()
+    assert not faults
+    for file in (METRICS_FILE, KEYS_FILE, TIMING_FILE):
+        steps = [line["step"] for line in read_journal(run, file)]
+        assert steps == sorted([*range(6)] * (2 if file == METRICS_FILE else 1))
+        assert len(run.read(file).splitlines()) == len(steps)
 
 
 @pytest.mark.parametrize("start", [0, 1, 4, 8])
