@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := simulate,convert,train,ray,s3,physics,report,dev
 MLPF_TEST_DATA ?= $(abspath ../shared/data)
-PYTEST := MLPF_TEST_DATA=$(MLPF_TEST_DATA) $(BIN)/python -m pytest -n 2 --dist loadgroup
+# A file is one worker's: whole Ray jobs, which fill two cores, then run one after the other.
+PYTEST := MLPF_TEST_DATA=$(MLPF_TEST_DATA) $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test browser test-all lint format ci bench clean

@@ -19,7 +19,6 @@ from mlpf_stream.stream.ray_data import RayDataReader
 from mlpf_stream.stream.steps import stream_steps
 from mlpf_stream.stream.window import WindowRequest, window_requests
 
-pytestmark = pytest.mark.xdist_group("ray")
 SHAPE = BatchShape(rows=128, block=16)
 EPOCHS = 2
 

@@ -26,7 +26,6 @@ from mlpf_stream.stream.ray_data import read_windows
 from mlpf_stream.stream.window import window_requests
 from mlpf_stream.train.journal import KEYS_FILE, METRICS_FILE, read_journal
 
-pytestmark = pytest.mark.xdist_group("ray")  # one job at a time: each fills two cores
 RECIPE = """
 run: {{dir: {run}, seed: 4}}
 data: {{url: {data}}}
