@@ -15,6 +15,7 @@ from spoiled import not_a_number, reach_outside, shoot, spoil, weaken_field, wit
 from mlpf_stream.columns import CLASSES, TRACK
 from mlpf_stream.convert import ConvertRequest, convert
 from mlpf_stream.errors import ConfigError, DataError, EventError, MissingDataError, SchemaError
+from mlpf_stream.event import Jagged
 from mlpf_stream.manifest import MANIFEST_NAME, Manifest
 from mlpf_stream.shards.index import open_dataset
 from mlpf_stream.shards.reader import read_events
@@ -321,12 +322,22 @@ def test_an_event_that_contradicts_itself_is_named(pions, out, tmp_path, workers
     assert not (Path(out) / MANIFEST_NAME).exists()
 
 
-def test_files_of_different_field_are_refused(pions, out, tmp_path):
+def test_a_file_of_another_field_is_refused(pions, out, tmp_path):
     other = spoil(pions[1], tmp_path / "weak.root", weaken_field)
-    with pytest.raises(DataError, match=r"\[2\.0, 4\.0\] T at .*weak\.root"):
+    with pytest.raises(DataError, match=r"4\.000 T of detector clic, found 2\.000 T .*weak\.root"):
         make(out, pions[0], other)
     with pytest.raises(DataError, match=r"3\.500 T as asked for, found 4\.000 T"):
         make(out, pions[0], field=3.5)
+
+
+def test_files_of_nearly_one_field_do_not_mix(pions, out, tmp_path):
+    def weaken_a_little(leaves):
+        name = "_SiTracks_Refitted_trackStates.omega"
+        leaves[name] = Jagged(leaves[name].values * 0.97, leaves[name].offsets)
+
+    other = spoil(pions[1], tmp_path / "nearly.root", weaken_a_little)
+    with pytest.raises(DataError, match=r"expected one magnetic field, found \[3\.88, 4\.0\] T"):
+        make(out, pions[0], other)
 
 
 def test_one_process_has_one_role(pions, out):

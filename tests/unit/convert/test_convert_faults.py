@@ -76,8 +76,11 @@ def test_a_field_that_the_candidates_contradict_is_refused_with_both_numbers(
     text = mlpf(*named, "--field", "3.5", "--out", tmp_path / "x", code=3)
     assert "expected a field of 3.500 T as asked for, found 2.000 T from the candidates" in text
     assert ILD in text
-    assert "leave the field out, or give the one of the file" in text
+    assert "give the detector of the file" in text
     assert not (tmp_path / "x" / "manifest.json").exists()
+    other = ("convert", edm4hep_files / ILD, "--detector", "clic", "--process", "mumuH")
+    text = mlpf(*other, "--out", tmp_path / "x", code=3)
+    assert "expected a field of 4.000 T of detector clic, found 2.000 T from the candidates" in text
     mlpf(*named, "--field", "2.02", "--out", tmp_path / "x")
     assert mlpf("inspect", tmp_path / "x")["field_source"] == "option"
 

@@ -146,8 +146,10 @@ def field_scene(scene_of, candidates=6):
 
 
 def test_field_comes_from_the_file_then_the_detector_and_must_agree(scene_of, tmp_path):
-    _, counts = field_scene(scene_of).read(tmp_path, detector=DETECTORS["cld"])
+    _, counts = field_scene(scene_of).read(tmp_path)
     assert (counts.field, counts.field_source) == (4.0, "file")
+    with pytest.raises(DataError, match=r"2\.000 T of detector cld, found 4\.000 T"):
+        field_scene(scene_of).read(tmp_path, detector=DETECTORS["cld"])
     _, counts = field_scene(scene_of, 4).read(tmp_path, detector=DETECTORS["cld"])
     assert (counts.field, counts.field_source) == (2.0, "detector")
     _, counts = field_scene(scene_of).read(tmp_path, field=4.1)
