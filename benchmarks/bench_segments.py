@@ -1,8 +1,8 @@
 """What it costs that a consumer is slower than Ray Data: one Dataset, or segments of a few windows.
 
-The same windows go through one streaming Dataset and through segments as the Ray engine cuts them, to a
-consumer that only sleeps. Printed is the CPU time of the consuming process [s], which is what
-training loses. Source of the question: docs/decisions/0007.
+The same windows go through one streaming Dataset and through segments as the Ray engine cuts
+them, to a consumer that only sleeps. Printed is the CPU time of the consuming process [s], which is
+what training loses. Source of the question: docs/decisions/0007.
 """
 
 import argparse
