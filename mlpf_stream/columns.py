@@ -131,6 +131,10 @@ def class_of(pdg: int, charge: float) -> int:
     return CLASSES.index(name)
 
 
+FIELD_TOLERANCE: Final = 0.05
+"""By how much two fields of one detector may differ, as a part: some are measured from files."""
+
+
 @dataclass(frozen=True, slots=True)
 class Detector:
     """Facts of a detector: its solenoid field [T] and the inner faces of its calorimeter [mm].

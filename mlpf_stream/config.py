@@ -198,6 +198,11 @@ class Recipe(Section):
             return "ray" if self.train.launcher == "ray" else "direct"
         return self.stream.engine
 
+    def changed(self, section: str, **values: str) -> "Recipe":
+        """Return the recipe with other values in one section; they are not checked again."""
+        part: Section = getattr(self, section)
+        return self.model_copy(update={section: part.model_copy(update=values)})
+
     @model_validator(mode="after")
     def _ranks_have_work(self) -> "Recipe":
         if self.train.ranks > self.stream.micro_batches:

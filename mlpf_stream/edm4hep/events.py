@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from mlpf_stream.columns import MODE_KINDS, TRACK, Detector, Mode
+from mlpf_stream.columns import FIELD_TOLERANCE, MODE_KINDS, TRACK, Detector, Mode
 from mlpf_stream.edm4hep.accounts import TruthCounts
 from mlpf_stream.edm4hep.candidates import (
     FIELD_LEAVES,
@@ -31,8 +31,6 @@ SkipReason = Literal["empty", "non_finite", "no_target"]
 SKIP_REASONS: Final[tuple[SkipReason, ...]] = ("empty", "non_finite", "no_target")
 """Why an event is left out: no elements, a number that is not finite, no visible particle."""
 
-FIELD_TOLERANCE: Final = 0.05
-"""Largest relative difference between the field asked for and the one the file was made with."""
 FIELD_EVENTS: Final = 1000
 """Events that measure the field."""
 _PROCESS: Final = re.compile(r"[A-Za-z0-9_-]+")

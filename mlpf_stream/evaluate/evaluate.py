@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from mlpf_stream.columns import Split
+from mlpf_stream.columns import FIELD_TOLERANCE, Split
 from mlpf_stream.config import PhysicsConfig
 from mlpf_stream.device import open_device, set_threads
 from mlpf_stream.errors import AccessError, ConfigError, MlpfError
@@ -32,8 +32,6 @@ BASELINE = "baseline"
 EVALUATION_FILE = "evaluation.json"
 MARKER_FILE = ".evaluation.begun"
 """Written and removed before any event is looked at: to a place that takes no file, none goes."""
-FIELD_TOLERANCE = 0.05
-"""By how much two fields of one detector may differ, as a part: some are measured from files."""
 ROWS = 1024
 
 Tree = dict[str, dict[str, dict[str, dict[str, float | int | None]]]]

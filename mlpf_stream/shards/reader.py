@@ -7,12 +7,15 @@ import hashlib
 import io
 import json
 import tarfile
+from collections.abc import Sequence
 
+from mlpf_stream.columns import ElementKind
 from mlpf_stream.errors import SchemaError, ShardError
 from mlpf_stream.event import Events, concatenate_events
 from mlpf_stream.manifest import ShardEntry
-from mlpf_stream.shards.index import DatasetIndex, index_path, shard_path
+from mlpf_stream.shards.index import DatasetIndex, PackPlace, index_path, shard_path
 from mlpf_stream.shards.pack import open_pack
+from mlpf_stream.storage import Store
 
 MEMBER_SUFFIXES = (".events.arrow", ".meta.json")
 """The allow-list: a member of any other kind is never decoded."""
@@ -27,10 +30,21 @@ def read_pack(index: DatasetIndex, pack: int) -> Events:
         ShardError: the bytes differ from what the index promises.
         MissingDataError: the shard is not there.
     """
-    place = index.packs[pack]
+    return read_place(index.store, index.packs[pack], index.keys_of_pack(pack), index.kinds)
+
+
+def read_place(
+    store: Store, place: PackPlace, keys: Sequence[str], kinds: Sequence[ElementKind]
+) -> Events:
+    """Return the events of the pack at `place`, verified; for readers without an index.
+
+    Raises:
+        ShardError: the bytes differ from what the index promises.
+        MissingDataError: the shard is not there.
+    """
     path = shard_path(place.shard)
-    view = index.store.view(path, place.entry.offset, place.entry.bytes)
-    return open_pack(view, place.entry, index.keys_of_pack(pack), index.kinds, path)
+    view = store.view(path, place.entry.offset, place.entry.bytes)
+    return open_pack(view, place.entry, keys, kinds, path)
 
 
 def read_events(index: DatasetIndex) -> Events:

@@ -8,7 +8,7 @@ import numpy as np
 from mlpf_stream.columns import Split
 from mlpf_stream.config import StreamConfig
 from mlpf_stream.shards.index import DatasetIndex
-from mlpf_stream.stream.plan import Plan, PlanSpec, PlanTable, plan_digest, plan_epoch
+from mlpf_stream.stream.plan import PlanSpec, PlanTable, plan_digest, plan_epoch
 from mlpf_stream.stream.rank_plan import RankPlan
 
 
@@ -37,12 +37,8 @@ class Planner:
         self._plans: dict[str, RankPlan] = {}
         self._lock = threading.Lock()
 
-    def plan(self, split: Split, epoch: int) -> Plan:
-        """Return the plan of one epoch of a split; mixing weights act on split train only."""
-        return self.rank_plan(split, epoch).plan
-
     def rank_plan(self, split: Split, epoch: int) -> RankPlan:
-        """Return this rank's part of the plan of one epoch."""
+        """Return this rank's part of the plan of one epoch; weights act on split train only."""
         weights = mixing_weights(self._index) if split == "train" else ()
         spec = replace(self._spec, split=split, epoch=epoch, weights=weights)
         digest = plan_digest(self._index.digest, spec)

@@ -33,9 +33,6 @@ try:
 except ImportError as error:
     raise MissingExtraError("ray", "ray") from error
 
-OPERATOR = "read_windows"
-"""Name of the reading operator in Ray Data's statistics."""
-
 
 @dataclass(frozen=True, slots=True)
 class RayDataReader:

@@ -12,8 +12,8 @@ import numpy as np
 
 from mlpf_stream.columns import ElementKind
 from mlpf_stream.event import I64, Events, Particles, concatenate_events
-from mlpf_stream.shards.index import DatasetIndex, PackPlace, pack_place, shard_path
-from mlpf_stream.shards.pack import open_pack
+from mlpf_stream.shards.index import DatasetIndex, PackPlace, pack_place
+from mlpf_stream.shards.reader import read_place
 from mlpf_stream.storage import Store
 from mlpf_stream.stream.rank_plan import RankPlan
 
@@ -94,10 +94,8 @@ def read_window(store: Store, kinds: Sequence[ElementKind], request: WindowReque
     parts, taken = [], []
     for number, place in enumerate(request.packs):
         own = np.flatnonzero(request.pack == number)
-        path = shard_path(place.shard)
-        view = store.view(path, place.entry.offset, place.entry.bytes)
         # The request knows the keys that matter; those of the other events are never looked at.
-        pack = open_pack(view, place.entry, ("",) * place.entry.events, kinds, path)
+        pack = read_place(store, place, ("",) * place.entry.events, kinds)
         nothing = Particles.empty(len(pack))
         elements = replace(pack, generator=nothing, candidates=nothing)
         parts.append(elements.select(request.row[own]))

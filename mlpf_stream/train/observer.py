@@ -29,7 +29,6 @@ class Console:
     """Watches a run: a bar on stderr; SIGTERM, or one Ctrl-C, as the request to stop."""
 
     def __init__(self, steps: int) -> None:
-        self._steps = steps
         self._asked: list[int] = []
         self._bar = progress(steps, "step", "train")
 

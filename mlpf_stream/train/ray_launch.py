@@ -104,22 +104,17 @@ def _with_absolute_paths(recipe: Recipe) -> Recipe:
     def absolute(url: str) -> str:
         return url if "://" in url else str(Path(url).absolute())
 
-    return recipe.model_copy(
-        update={
-            "run": recipe.run.model_copy(update={"dir": absolute(recipe.run.dir)}),
-            "data": recipe.data.model_copy(update={"url": absolute(recipe.data.url)}),
-        }
-    )
+    recipe = recipe.changed("run", dir=absolute(recipe.run.dir))
+    return recipe.changed("data", url=absolute(recipe.data.url))
 
 
 def _trainer(recipe: Recipe, conductor: Any, *, accelerated: bool) -> TorchTrainer:  # noqa: ANN401
     system, path = arrow_place(f"{recipe.run.dir}/{RAY_TRAIN_FOLDER}")
-    device = rank_device(accelerated=accelerated)
-    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"device": device})})
+    recipe = recipe.changed("train", device=rank_device(accelerated=accelerated))
     resources = {"CPU": recipe.ray.cpus_per_rank} | ({"GPU": 1.0} if accelerated else {})
     return TorchTrainer(
         ray_rank,
-        train_loop_config={"recipe": recipe.model_dump_json(), "conductor": conductor},
+        train_loop_config={"conductor": conductor},
         torch_config=TorchConfig(backend=collective_backend(accelerated=accelerated)),
         scaling_config=ray.train.ScalingConfig(
             num_workers=recipe.train.ranks, use_gpu=accelerated, resources_per_worker=resources

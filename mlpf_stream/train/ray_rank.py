@@ -52,11 +52,8 @@ class PlannedData(ray.train.DataConfig):
     def configure(
         self, datasets: dict[str, Any], world_size: int, *_: object, **__: object
     ) -> list[dict[str, Any]]:
-        """Return one planned shard per rank under the name of the dataset."""
-        return [
-            {name: PlannedShard(self._recipe, rank) for name in datasets}
-            for rank in range(world_size)
-        ]
+        """Return a planned shard for each rank under the name of the dataset."""
+        return [dict.fromkeys(datasets, PlannedShard(self._recipe)) for _ in range(world_size)]
 
 
 class Statistics:
@@ -89,7 +86,6 @@ class PlannedShard:
     """What `ray.train.get_dataset_shard` gives a rank."""
 
     recipe: Recipe
-    rank: int
 
     def reader(self, index: DatasetIndex, statistics: Statistics) -> WindowReader:
         """Return the engine of the recipe; Ray Data's says how it went."""
@@ -101,7 +97,8 @@ class PlannedShard:
 
 def ray_rank(config: dict[str, Any]) -> None:
     """Run one rank: what Ray Train calls in each worker, again after each loss of a rank."""
-    recipe = Recipe.model_validate_json(config["recipe"])
+    shard: PlannedShard = ray.train.get_dataset_shard(DATASET)
+    recipe = shard.recipe
     run = open_store(recipe.run.dir)
     if run.exists(FAILURE_FILE):
         return  # the command line reads it and raises; another try would only repeat it
@@ -109,7 +106,6 @@ def ray_rank(config: dict[str, Any]) -> None:
     device = open_device(recipe.train.device)
     world = World(context.get_world_rank(), context.get_world_size(), device)
     index = open_dataset(open_store(recipe.data.url))
-    shard: PlannedShard = ray.train.get_dataset_shard(DATASET)
     statistics = Statistics(run, world.rank)
     task = RankTask(
         recipe=recipe,
@@ -136,17 +132,17 @@ class Conductor:
     """Carries word between the command line and the ranks."""
 
     def __init__(self) -> None:
-        self._stop = threading.Event()
+        self._stop = False
         self._latest = (0, 0.0)
         self._news: list[str] = []
 
     def stop(self) -> None:
         """Ask the ranks to checkpoint and end."""
-        self._stop.set()
+        self._stop = True
 
     def stopping(self) -> bool:
         """Return whether somebody asked."""
-        return self._stop.is_set()
+        return self._stop
 
     def report(self, steps: int, loss: float) -> None:
         """Note how far the ranks are."""

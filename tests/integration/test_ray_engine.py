@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ray
-import torch
+from batches import same
 from dataset import write_dataset
 
 from mlpf_stream.config import RayConfig, StreamConfig
@@ -57,33 +57,12 @@ def planner(index, layout, world, rank):
 
 
 def steps(read, index, plans, start=0, count=None):
-    count = EPOCHS * plans.plan("train", 0).steps if count is None else count
+    count = EPOCHS * plans.rank_plan("train", 0).plan.steps if count is None else count
 
     def routes():
         return route(lambda epoch: plans.rank_plan("train", epoch), 0, start, count)
 
     return list(stream_steps(read, index, routes, SHAPE))
-
-
-def same(a, b):
-    layouts = zip(vars_of(a.layout), vars_of(b.layout), strict=True)
-    return (
-        a.keys == b.keys
-        and a.rows == b.rows
-        and all(
-            torch.equal(getattr(a, name), getattr(b, name))
-            for name in ("x_TF", "kind_T", "class_T", "charge_T", "momentum_TM")
-        )
-        and all(torch.equal(x, y) for x, y in layouts)
-    )
-
-
-def vars_of(layout):
-    return [
-        value
-        for name in layout.__slots__
-        if isinstance(value := getattr(layout, name), torch.Tensor)
-    ]
 
 
 @pytest.mark.parametrize("layout", ["packed", "bucketed"])
@@ -94,7 +73,7 @@ def test_both_engines_give_the_same_batches_over_two_epochs(ray_cluster, index, 
         direct = steps(DirectReader(index.store, index.kinds, 2), index, plans)
         through_ray = steps(ray_reader(index), index, plans)
         assert [step.number for step in through_ray] == [step.number for step in direct]
-        assert len(through_ray) > plans.plan("train", 0).steps
+        assert len(through_ray) > plans.rank_plan("train", 0).plan.steps
         for a, b in zip(direct, through_ray, strict=True):
             assert a.keys == b.keys
             assert all(same(x, y) for x, y in zip(a.batches, b.batches, strict=True))

@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-import torch
+from batches import same
 from dataset import write_dataset
 
 from mlpf_stream.columns import KINDS
@@ -39,16 +39,6 @@ def steps(index, plan, *, world=1, rank=0, start=0, read_ahead=2):
 
 def reader(index, read_ahead):
     return DirectReader(index.store, index.kinds, read_ahead)
-
-
-def same(a, b):
-    return (
-        a.keys == b.keys
-        and torch.equal(a.x_TF, b.x_TF)
-        and torch.equal(a.class_T, b.class_T)
-        and torch.equal(a.momentum_TM, b.momentum_TM)
-        and torch.equal(a.layout.rank_of_slot_S, b.layout.rank_of_slot_S)
-    )
 
 
 def test_batches_hold_the_stored_rows_of_the_planned_events(index):
