@@ -113,6 +113,25 @@ CLUSTER: Final = ElementKind(
     ),
 )
 
+HIT: Final = ElementKind(
+    "hit",
+    3,
+    (
+        Column("elemtype", "1"),
+        Column("et", "GeV", log=True),
+        Column("eta", "1"),
+        Column("sin_phi", "1"),
+        Column("cos_phi", "1"),
+        Column("energy", "GeV", log=True),
+        Column("x", "mm"),
+        Column("y", "mm"),
+        Column("z", "mm"),
+        Column("time", "ns"),
+        Column("subdetector", "1"),
+        Column("type", "1"),
+    ),
+)
+
 KINDS: Final[dict[str, ElementKind]] = {kind.name: kind for kind in (TRACK, CLUSTER)}
 MODE_KINDS: Final[dict[Mode, tuple[ElementKind, ...]]] = {"clusters": (TRACK, CLUSTER)}
 """Element kinds of each mode, in the order of packed rows."""

@@ -114,6 +114,7 @@ class Manifest(Entry):
     version: int = Field(1, ge=1, description="counts appends")
     title: str
     licence: str
+    creators: tuple[str, ...] = ()
     sources_doi: tuple[str, ...] = ()
     detector: str
     mode: Mode

@@ -164,8 +164,11 @@ HIT_COLLECTIONS: Final = (
 
 
 def hit_leaves(collection: str) -> tuple[Leaf, ...]:
-    """Return the leaves of one calorimeter hit collection."""
-    return _leaves(collection, "float32", ("energy", *_xyz("position")))
+    """Return the leaves of one calorimeter hit collection; time and type are optional."""
+    return (
+        *_leaves(collection, "float32", ("energy", *_xyz("position"), "time")),
+        *_leaves(collection, "int32", ("type",)),
+    )
 
 
 def all_leaves() -> tuple[Leaf, ...]:

@@ -1,0 +1,5 @@
+"""`mlpf inspect`: what is in a dataset, a ROOT file or a checkpoint."""
+
+from mlpf_stream.inspect.inspect import inspect
+
+__all__ = ["inspect"]
