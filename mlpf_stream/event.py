@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from mlpf_stream.columns import MOMENTUM
+from mlpf_stream.columns import MOMENTUM, NO_PARTICLE
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -143,6 +143,19 @@ class Elements:
     momentum_RM: F32
     particle_R: I32
     offsets: I64
+
+    @classmethod
+    def bare(cls, x_RF: F32, offsets: I64) -> Self:
+        """Return elements whose targets are all none: what a reconstruction may see."""
+        rows = len(x_RF)
+        return cls(
+            x_RF,
+            np.zeros(rows, np.int8),
+            np.zeros(rows, np.int8),
+            np.zeros((rows, len(MOMENTUM)), np.float32),
+            np.full(rows, NO_PARTICLE, np.int32),
+            offsets,
+        )
 
     @property
     def counts(self) -> I64:

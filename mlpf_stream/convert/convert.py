@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from mlpf_stream.columns import DETECTORS, MODE_KINDS, Mode, Role
@@ -147,20 +147,14 @@ def _check_skips(tally: Tally, limit: float, least: int) -> None:
 
 
 def _read(request: ConvertRequest, source: Source) -> list[Part]:
-    """Read one file: what a worker does."""
+    """Read one file: what a worker does; the rule-based baseline stands in where it holds none."""
+    detector = DETECTORS[request.detector]
     asked = ReadRequest(
-        detector=DETECTORS[request.detector],
+        detector=detector,
         field=request.field,
         process=source.process,
         mode=request.mode,
         file_id=source.file_id,
+        baseline=lambda events: reconstruct(events, detector).particles,
     )
-    return [_with_baseline(part, asked) for part in read_events(source.path, asked)]
-
-
-def _with_baseline(part: Part, asked: ReadRequest) -> Part:
-    """Run the rule-based baseline where the file holds none."""
-    events, counts = part
-    if counts.has_candidates:
-        return part
-    return replace(events, candidates=reconstruct(events, asked.detector).particles), counts
+    return list(read_events(source.path, asked))

@@ -4,7 +4,7 @@ Shape letters: E events, R element rows. Units: GeV, mm, ns, T.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Final, Literal
 
@@ -28,6 +28,8 @@ from mlpf_stream.event import I64, Bool, Elements, Events, Particles
 
 FieldSource = Literal["option", "file", "detector"]
 SkipReason = Literal["empty", "non_finite", "no_target"]
+Baseline = Callable[[Events], Particles]
+"""Candidates of events that hold tracks and clusters, and nothing of the truth."""
 SKIP_REASONS: Final[tuple[SkipReason, ...]] = ("empty", "non_finite", "no_target")
 """Why an event is left out: no elements, a number that is not finite, no visible particle."""
 
@@ -38,13 +40,18 @@ _PROCESS: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 @dataclass(frozen=True, slots=True)
 class ReadRequest:
-    """How to read one file; `field` [T] is None where the file or the detector decides."""
+    """How to read one file; `field` [T] is None where the file or the detector decides.
+
+    `baseline` makes the candidates of a file that stores none, from its tracks and clusters in
+    whatever mode; without it such events have no candidates.
+    """
 
     detector: Detector
     field: float | None
     process: str
     mode: Mode
     file_id: str
+    baseline: Baseline | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,7 @@ class ReadCounts:
     `clusters_shared` have two particles that each gave 10 % of the linked energy,
     `clusters_without_target` host none, `unlinked_*` have no truth link at all; `dangling_hits`
     belong to clusters but are not stored; `dropped_energy` in GeV; `field` in T;
-    `has_candidates` tells whether the file holds a baseline.
+    `has_candidates` tells whether the file itself holds a baseline.
     """
 
     events_read: int
@@ -165,7 +172,10 @@ def _steps(
         keys = tuple(f"{request.process}-{request.file_id}-{entry}" for entry in entries)
         kept = np.flatnonzero(step.reason_E == "")
         counts = _counts(step, kept, (truth_source(collections, request.detector), field, source))
-        yield step.events(keys).select(kept), counts
+        events = step.events(keys).select(kept)
+        if request.baseline is not None and not step.has_candidates:
+            events = replace(events, candidates=request.baseline(step.bare(keys).select(kept)))
+        yield events, counts
         first += collections.events
 
 
@@ -193,6 +203,15 @@ class _Step:
                 arrays.offsets,
             )
         return Events(keys, elements, self.targets.generator, self.candidates)
+
+    def bare(self, keys: tuple[str, ...]) -> Events:
+        """Return tracks and clusters without their truth."""
+        elements = {
+            name: Elements.bare(arrays.x_RF, arrays.offsets)
+            for name, arrays in self.elements.arrays.items()
+        }
+        nobody = Particles.empty(len(keys))
+        return Events(keys, elements, nobody, nobody)
 
 
 def _convert(collections: Collections, detector: Detector, field: float) -> _Step:

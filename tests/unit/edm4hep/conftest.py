@@ -122,16 +122,22 @@ class Scene:
             self._link(leaves.CLUSTER_LINKS, (leaves.CLUSTERS, index), particle, fraction)
         return index
 
+    def hit(self, collection, energy, links=(), *, place=(0.0, 0.0, 0.0), time=0.0, code=0):
+        """Add a hit if its collection is stored; `links` are (particle, weight)."""
+        position = {f"position.{axis}": place[i] for i, axis in enumerate("xyz")}
+        members = {"energy": energy, "time": time, "type": code} | position
+        stored = f"{collection}.energy" in self.rows
+        row = self._add(collection, **members) if stored else 0
+        for particle, weight in links:
+            self._link(leaves.HIT_LINKS, (collection, row), particle, weight)
+        return row
+
     def hit_cluster(self, energy, hits):
         """Add a cluster of hits (collection, energy, x, links); links are (particle, weight)."""
         begin = len(self.rows["_PandoraClusters_hits.index"][-1])
         for collection, value, x, links in hits:
-            stored = f"{collection}.energy" in self.rows
-            place = {"position.x": x, "position.y": 0.0, "position.z": 0.0}
-            row = self._add(collection, energy=value, **place) if stored else 0
+            row = self.hit(collection, value, links, place=(x, 0.0, 0.0))
             self._add("_PandoraClusters_hits", index=row, collectionID=IDS[collection])
-            for particle, weight in links:
-                self._link(leaves.HIT_LINKS, (collection, row), particle, weight)
         index = self.cluster(energy)
         self.rows["PandoraClusters.hits_begin"][-1][-1] = begin
         self.rows["PandoraClusters.hits_end"][-1][-1] = begin + len(hits)

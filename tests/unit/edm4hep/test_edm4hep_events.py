@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from mlpf_stream.columns import CLUSTER, DETECTORS, TRACK
+from mlpf_stream.columns import CLUSTER, DETECTORS, MOMENTUM, TRACK
 from mlpf_stream.edm4hep.events import ReadRequest, read_events
 from mlpf_stream.errors import ConfigError, DataError, SchemaError
+from mlpf_stream.event import Particles
 
 
 def feature(events, kind, name):
@@ -170,3 +171,39 @@ def test_process_must_fit_into_a_key(tmp_path):
     request = ReadRequest(DETECTORS["clic"], None, "a.b", "clusters", "f00d")
     with pytest.raises(ConfigError, match="process name"):
         read_events(str(tmp_path / "none.root"), request)
+
+
+def test_the_baseline_stands_in_for_candidates_and_sees_no_truth(scene_of, tmp_path):
+    scene = photon_event(scene_of())
+    scene.event()
+    photon_event(scene).track([(0, 0.1)])
+    seen = []
+
+    def baseline(events):
+        seen.append(events)
+        return Particles(
+            np.full(len(events), 3, np.int8),
+            np.zeros(len(events), np.int8),
+            np.ones((len(events), len(MOMENTUM)), np.float32),
+            np.arange(len(events) + 1),
+        )
+
+    events, counts = scene.read(tmp_path, baseline=baseline)
+    (bare,) = seen
+    assert bare.keys == events.keys == ("qq-f00d-0", "qq-f00d-2")
+    assert {name: part.counts.tolist() for name, part in bare.elements.items()} == {
+        "track": [0, 1],
+        "cluster": [1, 1],
+    }
+    np.testing.assert_array_equal(bare.elements["cluster"].x_RF, events.elements["cluster"].x_RF)
+    assert bare.targets.counts.tolist() == bare.generator.counts.tolist() == [0, 0]
+    assert events.candidates.counts.tolist() == [1, 1]
+    assert not counts.has_candidates
+
+
+def test_stored_candidates_come_before_a_baseline(scene_of, tmp_path):
+    scene = photon_event(scene_of(candidates=True))
+    scene.candidate(22, 0.0, (0.0, 0.0, 2.0))
+    events, counts = scene.read(tmp_path, baseline=lambda _: pytest.fail("not needed"))
+    assert events.candidates.counts.tolist() == [1]
+    assert counts.has_candidates
