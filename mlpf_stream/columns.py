@@ -132,8 +132,16 @@ HIT: Final = ElementKind(
     ),
 )
 
-KINDS: Final[dict[str, ElementKind]] = {kind.name: kind for kind in (TRACK, CLUSTER)}
-MODE_KINDS: Final[dict[Mode, tuple[ElementKind, ...]]] = {"clusters": (TRACK, CLUSTER)}
+SUBDETECTORS: Final = ("ecal", "hcal", "other", "tracker")
+"""Values of a hit's `subdetector`, in order; other: yoke and luminosity calorimeter."""
+TRACKER_HIT: Final = 4
+"""`elemtype` of tracker hits; all other elements have the code of their kind there."""
+
+KINDS: Final[dict[str, ElementKind]] = {kind.name: kind for kind in (TRACK, CLUSTER, HIT)}
+MODE_KINDS: Final[dict[Mode, tuple[ElementKind, ...]]] = {
+    "clusters": (TRACK, CLUSTER),
+    "hits": (TRACK, HIT),
+}
 """Element kinds of each mode, in the order of packed rows."""
 
 SPECIES: Final[dict[int, str]] = {22: "photon", 11: "electron", 13: "muon"}
@@ -187,3 +195,10 @@ PROCESSES: Final = ("ttbar", "qq", "WW", "ZH", "tautau")
 GUNS: Final = ("gun-e", "gun-mu", "gun-pi", "gun-pi0", "gun-KL", "gun-n", "gun-gamma", "gun-tau")
 OOD_PROCESSES: Final = ("WW", "ZH")
 """Processes that are never trained on unless the user says so: their default role is `ood`."""
+PILEUP: Final = "_PU"
+"""What names pile-up in a process: `ttbar_PU10` has ten overlaid events on average."""
+
+
+def default_role(process: str) -> Role:
+    """Return the role of a process that the user gave none: `ood` for WW, ZH and pile-up."""
+    return "ood" if process in OOD_PROCESSES or PILEUP in process.upper() else "train"

@@ -49,6 +49,11 @@ class Jagged:
     def __getitem__(self, event: int) -> Rows:
         return self.values[self.offsets[event] : self.offsets[event + 1]]
 
+    def part(self, start: int, stop: int) -> "Jagged":
+        """Return the events from `start` up to `stop` as a view."""
+        first, last = self.offsets[start], self.offsets[stop]
+        return Jagged(self.values[first:last], self.offsets[start : stop + 1] - first)
+
     def select(self, order: I64) -> "Jagged":
         """Return the events numbered `order`, in that order."""
         index, offsets = gather_index(self.offsets, order)

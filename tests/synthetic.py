@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mlpf_stream.columns import CLUSTER, KINDS, NO_PARTICLE, TRACK
+from mlpf_stream.columns import MODE_KINDS, NO_PARTICLE, TRACK
 from mlpf_stream.event import Elements, Events, Particles, offsets_of
 
 
@@ -56,15 +56,15 @@ def elements(rng, kind, counts):
     )
 
 
-def make_events(seed, tracks, clusters, process="ttbar"):
-    """Return len(tracks) events with so many tracks and clusters each."""
+def make_events(seed, tracks, others, process="ttbar", mode="clusters"):
+    """Return len(tracks) events with so many tracks, and clusters or hits, each."""
     rng = np.random.default_rng(seed)
     file_id = f"{seed:012x}"
     return Events(
         tuple(f"{process}-{file_id}-{entry}" for entry in range(len(tracks))),
         {
-            TRACK.name: elements(rng, KINDS["track"], tracks),
-            CLUSTER.name: elements(rng, KINDS["cluster"], clusters),
+            kind.name: elements(rng, kind, tracks if kind is TRACK else others)
+            for kind in MODE_KINDS[mode]
         },
         particles(rng, rng.integers(0, 9, len(tracks))),
         particles(rng, rng.integers(0, 9, len(tracks))),

@@ -1,6 +1,7 @@
 """The books of the truth: what became of every particle and every GeV, checked per event.
 
-Shape letters: E events, N MC rows, V visible particles, R cluster rows, K pairs. Units: GeV.
+Shape letters: E events, N MC rows, V visible particles, R rows of clusters or hits, K pairs.
+Units: GeV.
 """
 
 from dataclasses import dataclass
@@ -10,15 +11,17 @@ import numpy as np
 
 from mlpf_stream.edm4hep.assignment import Hosts, Pairs
 from mlpf_stream.edm4hep.collections import Collections
-from mlpf_stream.edm4hep.leaves import CLUSTERS, TRACKS
-from mlpf_stream.edm4hep.links import Deposits
+from mlpf_stream.edm4hep.deposits import Deposits
+from mlpf_stream.edm4hep.leaves import TRACKS
 from mlpf_stream.edm4hep.record import Record
 from mlpf_stream.edm4hep.relations import event_of
 from mlpf_stream.errors import EventError
 from mlpf_stream.event import F64, I64, Bool
 
 SHARED: Final = 0.1
-"""A cluster is shared if two particles each gave at least this part of its linked energy."""
+"""A cluster or hit is shared if two particles each gave at least this part of its linked energy."""
+FATES: Final = 4
+"""What becomes of a particle: nothing (it is invisible), a target, merged, dropped."""
 TOLERANCE: Final = 1e-6
 """Largest relative imbalance of the accounts of an event."""
 
@@ -34,7 +37,7 @@ class Vision:
     @property
     def hosted_V(self) -> Bool:
         """Which visible particles are targets."""
-        hosted_V: Bool = (self.hosts.track_V >= 0) | (self.hosts.cluster_V >= 0)
+        hosted_V: Bool = (self.hosts.track_V >= 0) | (self.hosts.deposit_V >= 0)
         return hosted_V
 
     @property
@@ -52,7 +55,10 @@ class Vision:
 
 @dataclass(frozen=True, slots=True)
 class TruthCounts:
-    """What became of the truth of each event, all (E,); `dropped_energy` in GeV."""
+    """What became of the truth of each event, all (E,); `dropped_energy` in GeV.
+
+    In hit mode, hits stand where the names say clusters.
+    """
 
     targets: I64
     merged: I64
@@ -67,11 +73,11 @@ class TruthCounts:
 def check_accounts(
     collections: Collections, record: Record, seen: Vision, deposits: Deposits, target_E: F64
 ) -> None:
-    """Check that no energy got lost or was counted twice, in clusters and in particles.
+    """Check that no energy got lost or was counted twice, in clusters or hits and in particles.
 
-    Cluster energy = deposits of targets + of merged + of dropped + of invisible particles and
-    of nobody + unlinked. Energy of visible particles = energy of targets + dropped energy, where
-    `target_E` is the energy of the targets as the elements of every event carry it.
+    Energy of clusters or hits = deposits of targets + of merged + of dropped + of invisible
+    particles and of nobody + unlinked. Energy of visible particles = energy of targets + dropped
+    energy, where `target_E` is the energy of the targets as the elements of every event carry it.
 
     Raises:
         EventError: an account of an event does not balance.
@@ -84,11 +90,11 @@ def check_accounts(
     account = ("visible particles", before_E, target_E + dropped_E)
     _balance(collections, account, record.finite_E)
 
-    event_R = event_of(collections[f"{CLUSTERS}.energy"])
+    event_R = deposits.event_R
     total_E = _per_event(event_R, deposits.total_R, events)
     booked_E = _booked_energy(record, seen, deposits, events)
     booked_E += _per_event(event_R, deposits.unlinked_R, events)
-    _balance(collections, ("clusters", total_E, booked_E), record.finite_E)
+    _balance(collections, (f"{deposits.kind.name}s", total_E, booked_E), record.finite_E)
 
 
 def count_truth(
@@ -98,17 +104,17 @@ def count_truth(
 
     `links` are the deposits of MC rows, those of owners, and which tracks are linked.
     """
-    deposits, clusters, linked_R = links
+    deposits, owned, linked_R = links
     events = collections.events
     event_V = record.event_N[seen.visible_V]
-    event_R = event_of(collections[f"{CLUSTERS}.energy"])
+    event_R = deposits.event_R
     rows = len(event_R)
-    energy_R = np.bincount(deposits.cluster_K, weights=deposits.energy_K, minlength=rows)
-    large_K = clusters.value_K >= SHARED * energy_R[clusters.element_K]
-    sharing_R = np.bincount(clusters.element_K[large_K], minlength=rows)
+    energy_R = np.bincount(deposits.element_K, weights=deposits.energy_K, minlength=rows)
+    large_K = owned.value_K >= SHARED * energy_R[owned.element_K]
+    sharing_R = np.bincount(owned.element_K[large_K], minlength=rows)
     hosting_R = np.zeros(rows, np.bool_)
-    hosting_R[seen.hosts.cluster_V[seen.hosts.cluster_V >= 0]] = True
-    bare_R = np.bincount(deposits.cluster_K, minlength=rows) == 0
+    hosting_R[seen.hosts.deposit_V[seen.hosts.deposit_V >= 0]] = True
+    bare_R = np.bincount(deposits.element_K, minlength=rows) == 0
     dropped_V = np.where(seen.dropped_V, record.vector_N4[seen.visible_V, 3], 0.0)
     return TruthCounts(
         targets=_count(event_V, seen.hosted_V, events),
@@ -129,11 +135,9 @@ def _booked_energy(record: Record, seen: Vision, deposits: Deposits, events: int
         fate_N[seen.visible_V[marked_V]] = fate
     owner_K = record.owner_N[deposits.particle_K]
     fate_K = np.where(owner_K >= 0, fate_N[owner_K], 0)
-    event_K = record.event_N[deposits.particle_K]
-    booked_E = np.zeros(events)
-    for fate in range(4):
-        here_K = fate_K == fate
-        booked_E += _per_event(event_K[here_K], deposits.energy_K[here_K], events)
+    slot_K = record.event_N[deposits.particle_K] * FATES + fate_K
+    booked = np.bincount(slot_K, weights=deposits.energy_K, minlength=events * FATES)
+    booked_E: F64 = booked.astype(np.float64).reshape(events, FATES).sum(axis=1)
     return booked_E
 
 

@@ -7,9 +7,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from mlpf_stream.errors import SchemaError
 from mlpf_stream.event import Jagged
+
+
+class Contents(Protocol):
+    """What is stored somewhere: leaves by canonical name, and collection ids."""
+
+    @property
+    def ids(self) -> Mapping[str, int]:
+        """Id of every collection name."""
+
+    def __contains__(self, leaf: str) -> bool:
+        """Return whether a leaf is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +48,10 @@ class Collections:
             )
             raise SchemaError(msg)
         return self.leaves[leaf]
+
+    def part(self, start: int, stop: int) -> "Collections":
+        """Return the events from `start` up to `stop`, without copying their rows."""
+        if (start, stop) == (0, self.events):
+            return self
+        leaves = {name: rows.part(start, stop) for name, rows in self.leaves.items()}
+        return Collections(self.source, stop - start, leaves, self.ids)

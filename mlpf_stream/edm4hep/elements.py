@@ -1,6 +1,6 @@
-"""Tracks and clusters to input features, all events at once.
+"""Tracks, clusters and hits to input features, all events at once.
 
-Shape letters: R element rows (tracks or clusters), F features, K pairs. Units: GeV, mm, ns, T.
+Shape letters: R element rows of one kind, F features, K pairs. Units: GeV, mm, ns, T.
 """
 
 from collections.abc import Mapping
@@ -9,14 +9,23 @@ from typing import Final
 
 import numpy as np
 
-from mlpf_stream.columns import CLUSTER, TRACK, Detector, ElementKind
-from mlpf_stream.edm4hep.collections import Collections
-from mlpf_stream.edm4hep.hits import (
+from mlpf_stream.columns import (
+    CLUSTER,
+    HIT,
+    MODE_KINDS,
     SUBDETECTORS,
+    TRACK,
+    Detector,
+    ElementKind,
+    Mode,
+)
+from mlpf_stream.edm4hep.collections import Collections
+from mlpf_stream.edm4hep.hit_features import hit_features
+from mlpf_stream.edm4hep.hits import (
     ClusterHits,
     Hits,
+    calorimeter_sources,
     cluster_hits,
-    has_cluster_hits,
     read_hits,
 )
 from mlpf_stream.edm4hep.leaves import CLUSTERS, STATE_AT_FIRST_HIT, STATES, TRACKS
@@ -27,7 +36,8 @@ PT_PER_FIELD_RADIUS: Final = 2.99792458e-4
 """Transverse momentum [GeV] of a unit charge per field [T] and radius of curvature [mm]."""
 
 _SUBDETECTOR_ENERGIES: Final = "_PandoraClusters_subdetectorEnergies"
-_HIT_ENERGY: Final = tuple(f"energy_{name}" for name in SUBDETECTORS)
+_CALORIMETERS: Final = SUBDETECTORS[:3]
+_HIT_ENERGY: Final = tuple(f"energy_{name}" for name in _CALORIMETERS)
 _STATE: Final = ("D0", "phi", "omega", "Z0", "tanLambda")
 _HIT_SPREAD: Final = ("sigma_x", "sigma_y", "sigma_z")
 
@@ -45,8 +55,8 @@ class ElementSet:
     """All elements of some events.
 
     `arrays` by kind name in packed-row order; `missing_features` lists `kind.column` of features
-    that are constantly zero because their inputs are not stored; `dangling_R` counts per cluster
-    row the hits that point at nothing stored (shape (clusters,)).
+    that are zero because their inputs are not stored, or not everywhere; `dangling_R` counts per
+    cluster row the hits that point at nothing stored (shape (clusters,), empty without clusters).
     """
 
     arrays: Mapping[str, ElementArrays]
@@ -54,8 +64,10 @@ class ElementSet:
     dangling_R: I64
 
 
-def build_elements(collections: Collections, detector: Detector, field: float) -> ElementSet:
-    """Return the features of all tracks and clusters in a solenoid field [T].
+def build_elements(
+    collections: Collections, detector: Detector, field: float, mode: Mode = "clusters"
+) -> ElementSet:
+    """Return the features of all elements of a mode in a solenoid field [T].
 
     Values that are not finite stay so: the caller decides about their event. Overflow of float32
     becomes infinite.
@@ -64,14 +76,23 @@ def build_elements(collections: Collections, detector: Detector, field: float) -
         SchemaError: a leaf that every reconstructed file has is absent.
         EventError: a track or cluster refers to rows that its event does not have.
     """
+    arrays: dict[str, ElementArrays] = {}
+    missing: tuple[str, ...] = ()
+    dangling_R = np.zeros(0, np.int64)
     with np.errstate(all="ignore"):
-        track, missing_track = _tracks(collections, field)
-        cluster, missing_cluster, dangling_R = _clusters(collections, detector)
-        arrays = {
-            TRACK.name: _arrays(collections, TRACK, track, f"{TRACKS}.chi2"),
-            CLUSTER.name: _arrays(collections, CLUSTER, cluster, f"{CLUSTERS}.energy"),
-        }
-    return ElementSet(arrays, missing_track + missing_cluster, dangling_R)
+        for kind in MODE_KINDS[mode]:
+            if kind is TRACK:
+                columns, lacking = _tracks(collections, field)
+                arrays[kind.name] = _arrays(collections, kind, columns, f"{TRACKS}.chi2")
+            elif kind is CLUSTER:
+                columns, lacking, dangling_R = _clusters(collections, detector)
+                arrays[kind.name] = _arrays(collections, kind, columns, f"{CLUSTERS}.energy")
+            elif kind is HIT:
+                hits = read_hits(collections, calorimeter_sources(collections, detector))
+                x_RF, lacking = hit_features(collections, hits)
+                arrays[kind.name] = ElementArrays(x_RF, hits.offsets)
+            missing += lacking
+    return ElementSet(arrays, missing, dangling_R)
 
 
 def _arrays(
@@ -222,12 +243,12 @@ def _shapes(
     )
     dangling_R = np.zeros(clusters, np.int64)
     if "_PandoraClusters_hits.collectionID" in collections:
-        hits = read_hits(collections, detector)
+        hits = read_hits(collections, calorimeter_sources(collections, detector))
         pairs = cluster_hits(collections, hits)
         dangling_R = np.bincount(pairs.cluster_K[pairs.hit_K < 0], minlength=clusters)
-        if has_cluster_hits(collections, detector):
+        if hits.sources:
             complete_R = dangling_R == 0
-            for name, column in _hit_shapes(hits, pairs, clusters).items():
+            for name, column in _hit_shapes(collections, hits, pairs, clusters).items():
                 shapes[name] = np.where(complete_R | (name not in known), column, shapes[name])
             known = (*_HIT_ENERGY, *_HIT_SPREAD)
     missing = tuple(f"{CLUSTER.name}.{name}" for name in shapes if name not in known)
@@ -246,7 +267,7 @@ def _stored_energies(collections: Collections, clusters: int) -> dict[str, F64]:
     value = _column(collections, _SUBDETECTOR_ENERGIES)[pairs.child_K]
     begin = collections[f"{CLUSTERS}.subdetectorEnergies_begin"]
     first_R = np.searchsorted(pairs.parent_K, np.arange(len(begin.values)))
-    order_K = np.minimum(np.arange(len(value)) - first_R[pairs.parent_K], len(SUBDETECTORS) - 1)
+    order_K = np.minimum(np.arange(len(value)) - first_R[pairs.parent_K], len(_CALORIMETERS) - 1)
     energies: dict[str, F64] = {}
     for code, name in enumerate(_HIT_ENERGY):
         weight_K = np.where(order_K == code, value, 0.0)
@@ -255,22 +276,25 @@ def _stored_energies(collections: Collections, clusters: int) -> dict[str, F64]:
     return energies
 
 
-def _hit_shapes(hits: Hits, pairs: ClusterHits, clusters: int) -> dict[str, F64]:
+def _hit_shapes(
+    collections: Collections, hits: Hits, pairs: ClusterHits, clusters: int
+) -> dict[str, F64]:
     """Return hit energy sums by subdetector and energy-weighted widths of stored hits."""
     keep_K = pairs.hit_K >= 0
     cluster_K, hit_K = pairs.cluster_K[keep_K], pairs.hit_K[keep_K]
-    energy_K = hits.energy_H[hit_K]
+    energy_K = hits.column(collections, "energy", "float64")[hit_K]
+    code_K = hits.each([source.subdetector for source in hits.sources], "int8")[hit_K]
 
     def total(weight_K: F64) -> F64:
         return np.bincount(cluster_K, weights=weight_K, minlength=clusters).astype(np.float64)
 
     shapes = {}
     for code, name in enumerate(_HIT_ENERGY):
-        shapes[name] = total(np.where(hits.subdetector_H[hit_K] == code, energy_K, 0.0))
+        shapes[name] = total(np.where(code_K == code, energy_K, 0.0))
     energy_R = total(energy_K)
     norm_R = np.where(energy_R > 0, energy_R, 1.0)
-    for axis, name in enumerate(_HIT_SPREAD):
-        x_K = hits.position_H3[hit_K, axis]
+    for axis, name in zip("xyz", _HIT_SPREAD, strict=True):
+        x_K = hits.column(collections, f"position.{axis}", "float64")[hit_K]
         mean_R = total(energy_K * x_K) / norm_R
         # Two passes: positions are metres and widths millimetres.
         variance_R = total(energy_K * (x_K - mean_R[cluster_K]) ** 2) / norm_R

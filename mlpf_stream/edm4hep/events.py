@@ -4,34 +4,32 @@ Shape letters: E events, R element rows. Units: GeV, mm, ns, T.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from typing import Final, Literal
 
 import numpy as np
 
-from mlpf_stream.columns import FIELD_TOLERANCE, MODE_KINDS, TRACK, Detector, Mode
+from mlpf_stream.columns import CLUSTER, FIELD_TOLERANCE, TRACK, Detector, Mode
 from mlpf_stream.edm4hep.accounts import TruthCounts
-from mlpf_stream.edm4hep.candidates import (
-    FIELD_LEAVES,
-    build_candidates,
-    has_candidates,
-    measure_field,
-)
-from mlpf_stream.edm4hep.collections import Collections
-from mlpf_stream.edm4hep.elements import ElementSet, build_elements
+from mlpf_stream.edm4hep.candidates import FIELD_LEAVES, measure_field
+from mlpf_stream.edm4hep.leaves import HIT_LINKS
 from mlpf_stream.edm4hep.links import TruthSource, truth_source
-from mlpf_stream.edm4hep.reader import probe, read_collections, read_leaves
-from mlpf_stream.edm4hep.targets import Targets, build_targets
+from mlpf_stream.edm4hep.reader import EventFile, open_events
+from mlpf_stream.edm4hep.selection import needed_leaves
+from mlpf_stream.edm4hep.step import (
+    SKIP_REASONS,
+    Baseline,
+    SkipReason,
+    Step,
+    StepRequest,
+    convert_step,
+)
 from mlpf_stream.errors import ConfigError, DataError, EventError, SchemaError
-from mlpf_stream.event import I64, Bool, Elements, Events, Particles
+from mlpf_stream.event import I64, Events
 
 FieldSource = Literal["option", "file", "detector"]
-SkipReason = Literal["empty", "non_finite", "no_target"]
-Baseline = Callable[[Events], Particles]
-"""Candidates of events that hold tracks and clusters, and nothing of the truth."""
-SKIP_REASONS: Final[tuple[SkipReason, ...]] = ("empty", "non_finite", "no_target")
-"""Why an event is left out: no elements, a number that is not finite, no visible particle."""
 
 FIELD_EVENTS: Final = 1000
 """Events that measure the field."""
@@ -59,9 +57,10 @@ class ReadCounts:
     """What one step of reading found; all but `skipped` and `events_read` count kept events.
 
     `clusters_shared` have two particles that each gave 10 % of the linked energy,
-    `clusters_without_target` host none, `unlinked_*` have no truth link at all; `dangling_hits`
-    belong to clusters but are not stored; `dropped_energy` in GeV; `field` in T;
-    `has_candidates` tells whether the file itself holds a baseline.
+    `clusters_without_target` host none, `unlinked_*` have no truth link at all; in hit mode, hits
+    stand where these names say clusters. `dangling_hits` belong to clusters but are not stored;
+    `dropped_energy` in GeV; `field` in T; `has_candidates` tells whether the file itself holds a
+    baseline.
     """
 
     events_read: int
@@ -103,26 +102,30 @@ def read_events(path: str, request: ReadRequest) -> Iterator[tuple[Events, ReadC
             f"expected a process name of letters, digits, '-' and '_', found {request.process!r}; "
             "give one with --process"
         )
-    _check_mode(path, request.mode)
-    field, source = choose_field(path, request.detector, request.field)
-    return _steps(path, request, field, source)
+    with ExitStack() as stack:
+        file = stack.enter_context(open_events(path))
+        _check_mode(file, request)
+        field, source = choose_field(file, request.detector, request.field)
+        return _steps(stack.pop_all(), file, request, (field, source))
 
 
-def choose_field(path: str, detector: Detector, field: float | None) -> tuple[float, FieldSource]:
+def choose_field(
+    file: EventFile, detector: Detector, field: float | None
+) -> tuple[float, FieldSource]:
     """Return the solenoid field [T] of a file and who decided it.
 
     Raises:
         DataError: `field`, or the detector's without one, differs from the field that the file's
             candidates were made with.
     """
-    measured = measure_field(read_leaves(path, FIELD_LEAVES, FIELD_EVENTS))
+    measured = measure_field(file.first(FIELD_LEAVES, FIELD_EVENTS))
     expected = detector.field if field is None else abs(field)
     if measured is not None and abs(expected - measured) > FIELD_TOLERANCE * measured:
         origin = f"of detector {detector.name}" if field is None else "as asked for"
         raise DataError(
             f"expected a field of {expected:.3f} T {origin}, found {measured:.3f} T from the "
-            f"candidates of {path!r}; give the detector of the file, or with --field the field of "
-            "one that differs in nothing else"
+            f"candidates of {file.path!r}; give the detector of the file, or with --field the "
+            "field of one that differs in nothing else"
         )
     if field is None:
         return (detector.field, "detector") if measured is None else (measured, "file")
@@ -145,122 +148,75 @@ def _summed() -> list[str]:
     return [item.name for item in fields(ReadCounts) if item.name not in fixed]
 
 
-def _check_mode(path: str, mode: Mode) -> None:
-    """Refuse a mode whose inputs are not stored, or that cannot be made yet."""
-    facts = probe(path)
-    if mode in MODE_KINDS:
+def _check_mode(file: EventFile, request: ReadRequest) -> None:
+    """Refuse hit mode where hits or their truth are not stored."""
+    if request.mode != "hits":
         return
-    if not facts.has_hits:
+    if not set(request.detector.calorimeter_hits) & set(file.facts.hits):
         raise SchemaError(
-            f"expected calorimeter hit collections for mode {mode!r}, found none in {path!r}; "
+            f"expected calorimeter hit collections for mode 'hits', found none in {file.path!r}; "
             "use mode 'clusters', or a file that kept its hits"
         )
-    raise ConfigError(f"mode {mode!r} comes with a later version; use mode 'clusters'")
+    if f"{HIT_LINKS}.weight" not in file:
+        raise SchemaError(
+            f"expected {HIT_LINKS!r} for mode 'hits', found none in {file.path!r}: hits have no "
+            "truth; keep these links when the file is made, or use mode 'clusters'"
+        )
 
 
 def _steps(
-    path: str, request: ReadRequest, field: float, source: FieldSource
+    stack: ExitStack, file: EventFile, request: ReadRequest, field: tuple[float, FieldSource]
 ) -> Iterator[tuple[Events, ReadCounts]]:
-    """Read, convert and count one step after the other."""
-    first = 0
-    for collections in read_collections(path):
-        try:
-            step = _convert(collections, request.detector, field)
-        except EventError as error:
-            raise EventError(error.where, first + error.entry, error.reason) from error
-        entries = range(first, first + collections.events)
-        keys = tuple(f"{request.process}-{request.file_id}-{entry}" for entry in entries)
-        kept = np.flatnonzero(step.reason_E == "")
-        counts = _counts(step, kept, (truth_source(collections, request.detector), field, source))
-        events = step.events(keys).select(kept)
-        if request.baseline is not None and not step.has_candidates:
-            events = replace(events, candidates=request.baseline(step.bare(keys).select(kept)))
-        yield events, counts
-        first += collections.events
+    """Read, convert and count one step after the other; `stack` closes the file."""
+    baseline = None if file.facts.has_candidates else request.baseline
+    asked = StepRequest(request.detector, request.mode, field[0], baseline is not None)
+    first, truth = 0, truth_source(file, request.detector)
+    if request.mode == "hits":
+        truth = "hits"
+    with stack:
+        for collections in file.steps(needed_leaves(file, asked)):
+            try:
+                step = convert_step(collections, asked)
+            except EventError as error:
+                raise EventError(error.where, first + error.entry, error.reason) from error
+            entries = range(first, first + collections.events)
+            keys = [f"{request.process}-{request.file_id}-{entry}" for entry in entries]
+            counts = _counts(step, truth, field, has_candidates=file.facts.has_candidates)
+            yield step.events(keys, baseline), counts
+            first += collections.events
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """Everything about the events of one step, and why each is skipped ("" for kept)."""
-
-    elements: ElementSet
-    targets: Targets
-    candidates: Particles
-    has_candidates: bool
-    reason_E: np.ndarray[tuple[int], np.dtype[np.str_]]
-
-    def events(self, keys: tuple[str, ...]) -> Events:
-        """Join features and targets."""
-        elements = {}
-        for name, arrays in self.elements.arrays.items():
-            truth = self.targets.arrays[name]
-            elements[name] = Elements(
-                arrays.x_RF,
-                truth.class_R,
-                truth.charge_R,
-                truth.momentum_RM,
-                truth.particle_R,
-                arrays.offsets,
-            )
-        return Events(keys, elements, self.targets.generator, self.candidates)
-
-    def bare(self, keys: tuple[str, ...]) -> Events:
-        """Return tracks and clusters without their truth."""
-        elements = {
-            name: Elements.bare(arrays.x_RF, arrays.offsets)
-            for name, arrays in self.elements.arrays.items()
-        }
-        nobody = Particles.empty(len(keys))
-        return Events(keys, elements, nobody, nobody)
-
-
-def _convert(collections: Collections, detector: Detector, field: float) -> _Step:
-    """Convert all events of one step and decide which to keep."""
-    elements = build_elements(collections, detector, field)
-    omega_R = elements.arrays[TRACK.name].x_RF[:, TRACK.index("omega")]
-    track_charge_R = np.sign(np.nan_to_num(omega_R) * field).astype(np.int8)
-    targets = build_targets(collections, detector, track_charge_R)
-    candidates = build_candidates(collections)
-    lengths = [np.diff(arrays.offsets) for arrays in elements.arrays.values()]
-    finite_E = targets.finite_E & _finite(candidates.momentum_PM, candidates.offsets)
-    for arrays in elements.arrays.values():
-        finite_E = finite_E & _finite(arrays.x_RF, arrays.offsets)
-    reason_E = np.full(collections.events, "", dtype="<U16")
-    reason_E[targets.counts.targets == 0] = "no_target"
-    reason_E[~finite_E] = "non_finite"
-    reason_E[np.sum(lengths, axis=0) == 0] = "empty"
-    return _Step(elements, targets, candidates, has_candidates(collections), reason_E)
-
-
-def _finite(rows: np.ndarray[tuple[int, int], np.dtype[np.float32]], offsets: I64) -> Bool:
-    """Return which events have only finite numbers in their rows."""
-    bad = np.concatenate([np.zeros(1, np.int64), np.cumsum(~np.isfinite(rows).all(axis=1))])
-    finite_E: Bool = bad[offsets[1:]] == bad[offsets[:-1]]
-    return finite_E
-
-
-def _counts(step: _Step, kept: I64, facts: tuple[TruthSource, float, FieldSource]) -> ReadCounts:
+def _counts(
+    step: Step, truth: TruthSource, field: tuple[float, FieldSource], *, has_candidates: bool
+) -> ReadCounts:
     """Count what the kept events hold."""
-    truth, field, field_source = facts
-    offsets = step.elements.arrays["cluster"].offsets
-    dangling = np.concatenate([np.zeros(1, np.int64), np.cumsum(step.elements.dangling_R)])
-    dangling_E = np.diff(dangling[offsets])
+    kept = step.kept
     sums = {
         item.name: getattr(step.targets.counts, item.name)[kept].sum().item()
         for item in fields(TruthCounts)
     }
-    lengths = {name: np.diff(part.offsets)[kept] for name, part in step.elements.arrays.items()}
+    arrays = step.elements.arrays
+    lengths = {name: int(np.diff(part.offsets)[kept].sum()) for name, part in arrays.items()}
     return ReadCounts(
         events_read=len(step.reason_E),
         events=len(kept),
         skipped={reason: int((step.reason_E == reason).sum()) for reason in SKIP_REASONS},
-        tracks=int(lengths["track"].sum()),
-        clusters=int(lengths["cluster"].sum()),
-        dangling_hits=int(dangling_E[kept].sum()),
+        tracks=lengths.pop(TRACK.name),
+        clusters=sum(lengths.values()),
+        dangling_hits=_dangling(step, kept),
         truth_source=truth,
         missing_features=step.elements.missing_features,
-        field=field,
-        field_source=field_source,
-        has_candidates=step.has_candidates,
+        field=field[0],
+        field_source=field[1],
+        has_candidates=has_candidates,
         **sums,
     )
+
+
+def _dangling(step: Step, kept: I64) -> int:
+    """Return the hits of clusters that are not stored, where clusters are the elements."""
+    clusters = step.elements.arrays.get(CLUSTER.name)
+    if clusters is None:
+        return 0
+    dangling = np.concatenate([np.zeros(1, np.int64), np.cumsum(step.elements.dangling_R)])
+    return int(np.diff(dangling[clusters.offsets])[kept].sum())

@@ -1,30 +1,70 @@
-"""Stored calorimeter hits of many events in one array, and who refers to them.
+"""Stored hits of many events in one array, and which hits belong to which cluster.
 
-Shape letters: H hit rows over all collections, K cluster-hit pairs. Units: GeV, mm.
+Rows are ordered by event, then by collection in the order of `detector.calorimeter_hits`, then as
+stored. Shape letters: E events, H hit rows, K cluster-hit pairs. Units: GeV, mm, ns.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
-from mlpf_stream.columns import Detector
-from mlpf_stream.edm4hep.collections import Collections
+from mlpf_stream.columns import HIT, SUBDETECTORS, Detector
+from mlpf_stream.edm4hep.collections import Collections, Contents
 from mlpf_stream.edm4hep.leaves import CLUSTERS
 from mlpf_stream.edm4hep.relations import event_of, slices
-from mlpf_stream.event import F64, I8, I64
+from mlpf_stream.event import I64, Rows, offsets_of
 
-SUBDETECTORS: Final = ("ecal", "hcal", "other")
+
+@dataclass(frozen=True, slots=True)
+class HitSource:
+    """One stored hit collection: its name, the member that holds the energy, and what it is.
+
+    `subdetector` is an index in `columns.SUBDETECTORS`, `elemtype` the value of that column.
+    """
+
+    name: str
+    energy: str
+    subdetector: int
+    elemtype: int
 
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """Hits of all stored calorimeter collections; `base` is the first row of each by its id."""
+    """Hit rows of some collections: `rows[i]` are the rows of the hits of `sources[i]`, as stored.
 
-    energy_H: F64
-    position_H3: F64
-    subdetector_H: I8
-    base: dict[int, tuple[int, str]]
+    `first_SE` is the row of the first hit of every source (S) in every event; `offsets` (E + 1,).
+    """
+
+    sources: tuple[HitSource, ...]
+    rows: tuple[I64, ...]
+    first_SE: I64
+    offsets: I64
+
+    @property
+    def count(self) -> int:
+        """Number of hit rows H."""
+        return int(self.offsets[-1])
+
+    def column(self, collections: Collections, member: str, dtype: str) -> Rows:
+        """Return one member of all hits, zero where its collection does not store it."""
+        values_H = np.zeros(self.count, dtype)
+        for source, rows in zip(self.sources, self.rows, strict=True):
+            leaf = f"{source.name}.{source.energy if member == 'energy' else member}"
+            if leaf in collections:
+                values_H[rows] = collections[leaf].values
+        return values_H
+
+    def each(self, values: Sequence[float], dtype: str) -> Rows:
+        """Return one number per source for all of its hits, shape (H,)."""
+        values_H = np.zeros(self.count, dtype)
+        for value, rows in zip(values, self.rows, strict=True):
+            values_H[rows] = value
+        return values_H
+
+    def stored(self, collections: Collections, member: str) -> bool:
+        """Return whether all collections store a member."""
+        return all(f"{source.name}.{member}" in collections for source in self.sources)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,47 +75,60 @@ class ClusterHits:
     hit_K: I64
 
 
-def has_cluster_hits(collections: Collections, detector: Detector) -> bool:
-    """Return whether the hits of clusters can be followed to stored hits."""
-    relation = "_PandoraClusters_hits.index" in collections
-    return relation and bool(_stored(collections, detector))
-
-
-def read_hits(collections: Collections, detector: Detector) -> Hits:
-    """Return all stored hits of the detector's calorimeters."""
-    energies, positions, subdetectors = [np.zeros(0)], [np.zeros((0, 3))], [np.zeros(0, np.int8)]
-    base: dict[int, tuple[int, str]] = {}
-    row = 0
-    for name in _stored(collections, detector):
-        energy = collections[f"{name}.energy"].values.astype(np.float64)
-        xyz = [collections[f"{name}.position.{axis}"].values for axis in "xyz"]
-        base[collections.ids[name]] = (row, f"{name}.energy")
-        energies.append(energy)
-        positions.append(np.stack(xyz, axis=1).astype(np.float64))
-        subdetectors.append(np.full(len(energy), _subdetector(name), np.int8))
-        row += len(energy)
-    return Hits(
-        np.concatenate(energies), np.concatenate(positions), np.concatenate(subdetectors), base
+def calorimeter_sources(stored: Contents, detector: Detector) -> tuple[HitSource, ...]:
+    """Return the calorimeter hit collections that are stored and whose id is known."""
+    return tuple(
+        HitSource(name, "energy", _subdetector(name), HIT.code)
+        for name in detector.calorimeter_hits
+        if f"{name}.energy" in stored and name in stored.ids
     )
 
 
-def hit_rows(collections: Collections, hits: Hits, relation: str) -> I64:
-    """Return the hit row of every row of `relation`, -1 where it points at nothing stored.
+def read_hits(collections: Collections, sources: Sequence[HitSource]) -> Hits:
+    """Return the rows of all hits of some collections."""
+    offsets_S = [collections[f"{source.name}.{source.energy}"].offsets for source in sources]
+    count_SE = np.zeros((len(sources), collections.events), np.int64)
+    for number, offsets in enumerate(offsets_S):
+        count_SE[number] = np.diff(offsets)
+    offsets = offsets_of(count_SE.sum(axis=0))
+    first_SE = offsets[:-1] + np.cumsum(count_SE, axis=0) - count_SE
+    rows = tuple(
+        np.repeat(first_SE[number] - own[:-1], count_SE[number]) + np.arange(own[-1])
+        for number, own in enumerate(offsets_S)
+    )
+    return Hits(tuple(sources), rows, first_SE, offsets)
+
+
+def hit_rows(collections: Collections, hits: Hits, relation: str) -> tuple[I64, I64]:
+    """Return the hit row of every row of `relation`, and the source that it refers to.
+
+    The row is -1 where it points at nothing stored, the source -1 where at no source at all.
 
     Raises:
         SchemaError: the relation or its collection ids are not stored.
     """
     index = collections[f"{relation}.index"]
-    ids = collections[f"{relation}.collectionID"].values
-    event = event_of(index)
-    local = index.values.astype(np.int64)
-    rows = np.full(len(local), -1, np.int64)
-    for number, (first, leaf) in hits.base.items():
-        offsets = collections[leaf].offsets
-        here = np.flatnonzero((ids == number) & (local >= 0))
-        here = here[local[here] < np.diff(offsets)[event[here]]]
-        rows[here] = first + offsets[event[here]] + local[here]
-    return rows
+    local_L = index.values.astype(np.int64)
+    source_L = _source_of(collections, hits, collections[f"{relation}.collectionID"].values)
+    if not hits.sources:
+        return np.full(len(local_L), -1, np.int64), source_L
+    event_L = event_of(index)
+    first_L = hits.first_SE[source_L, event_L]
+    end_SE = np.concatenate([hits.first_SE[1:], hits.offsets[None, 1:]])
+    rows_L = first_L + local_L
+    stored_L = (source_L >= 0) & (local_L >= 0) & (rows_L < end_SE[source_L, event_L])
+    return np.where(stored_L, rows_L, -1), source_L
+
+
+def _source_of(collections: Collections, hits: Hits, ids_L: Rows) -> I64:
+    """Return the number of the source with each collection id, -1 for an id of none."""
+    known = np.array([collections.ids[source.name] for source in hits.sources], np.int64)
+    if not len(known):
+        return np.full(len(ids_L), -1, np.int64)
+    order = np.argsort(known)
+    place_L = np.minimum(np.searchsorted(known[order], ids_L), len(known) - 1)
+    number_L = order[place_L]
+    return np.where(known[number_L] == ids_L, number_L, -1)
 
 
 def cluster_hits(collections: Collections, hits: Hits) -> ClusterHits:
@@ -86,17 +139,11 @@ def cluster_hits(collections: Collections, hits: Hits) -> ClusterHits:
         EventError: a cluster asks for hits outside its event.
     """
     pairs = slices(collections, f"{CLUSTERS}.hits", "_PandoraClusters_hits.index")
-    rows = hit_rows(collections, hits, "_PandoraClusters_hits")
+    rows, _ = hit_rows(collections, hits, "_PandoraClusters_hits")
     return ClusterHits(pairs.parent_K, rows[pairs.child_K])
 
 
-def _stored(collections: Collections, detector: Detector) -> list[str]:
-    """Return the detector's hit collections that are stored and whose id is known."""
-    names = detector.calorimeter_hits
-    return [name for name in names if f"{name}.energy" in collections and name in collections.ids]
-
-
 def _subdetector(name: str) -> int:
-    """Return the index in `SUBDETECTORS` of a hit collection by its name."""
+    """Return the index in `SUBDETECTORS` of a calorimeter hit collection by its name."""
     prefix = name[:4].lower()
-    return SUBDETECTORS.index(prefix) if prefix in SUBDETECTORS else SUBDETECTORS.index("other")
+    return SUBDETECTORS.index(prefix if prefix in SUBDETECTORS else "other")

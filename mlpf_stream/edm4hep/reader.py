@@ -3,7 +3,8 @@
 Units as stored: GeV, mm, ns.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,8 +28,10 @@ EVENTS_TREE: Final = "events"
 ID_TREE: Final = "mlpf_collections"
 """Our own table of collection names and ids, one row per collection."""
 
-STEP_BYTES: Final = 256 * 2**20
-"""Largest step in decompressed bytes; full hit collections make big events."""
+STEP_BYTES: Final = 32 * 2**20
+"""Largest step in decompressed bytes; its conversion takes about ten times as much memory."""
+BLOCK_BYTES: Final = 128 * 2**20
+"""Most that is read in one go, in decompressed bytes: baskets hold more entries than steps do."""
 
 _ID_TABLES: Final = (
     (
@@ -40,6 +43,7 @@ _ID_TABLES: Final = (
     ("metadata", "m_names", "m_collectionIDs"),
 )
 """Tree, names and ids of podio >= 1.0, 0.17 to 0.99 and <= 0.16."""
+_DTYPES: Final = {leaf.name: leaf.dtype for leaf in all_leaves()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,89 @@ class FileFacts:
         return bool({CLUSTER_LINKS, HIT_LINKS} & set(self.links))
 
 
+class EventFile:
+    """One open file: which canonical leaves it holds, and its events."""
+
+    def __init__(self, file: RootFile) -> None:
+        self._file = file
+        self._found = _resolve(file)
+        self.ids: Mapping[str, int] = _collection_ids(file)
+        self.entries = file.entries(EVENTS_TREE)
+
+    @property
+    def path(self) -> str:
+        """Where the file is."""
+        return self._file.path
+
+    @property
+    def facts(self) -> FileFacts:
+        """What the file holds."""
+        links = (TRACK_LINKS, CLUSTER_LINKS, HIT_LINKS)
+        return FileFacts(
+            path=self.path,
+            entries=self.entries,
+            bytes=_size(self._found),
+            schema=_schema(self._file),
+            hits=tuple(name for name in HIT_COLLECTIONS if f"{name}.energy" in self),
+            links=tuple(name for name in links if f"{name}.weight" in self),
+            has_candidates=f"{PFOS}.energy" in self,
+        )
+
+    def __contains__(self, leaf: str) -> bool:
+        return leaf in self._found
+
+    def first(self, leaves: Iterable[Leaf], entries: int) -> Collections:
+        """Return only `leaves` of the first `entries` events; those not stored are absent.
+
+        Raises:
+            DataError: the file is truncated or corrupt.
+        """
+        return self._read(self._wanted(leaves), (0, min(entries, self.entries)))
+
+    def steps(self, leaves: Iterable[Leaf], step_entries: int = 1000) -> Iterator[Collections]:
+        """Yield `leaves` of all events in order, at most `step_entries` at a time.
+
+        Steps are smaller where events are big, so that one stays below `STEP_BYTES`. A leaf that
+        the file does not hold is absent. A file without events is one empty step.
+
+        Raises:
+            DataError: the file is truncated or corrupt.
+        """
+        wanted = self._wanted(leaves)
+        largest = max(1, _size(wanted) // max(self.entries, 1))
+        step = max(1, min(step_entries, STEP_BYTES // largest))
+        for span in _blocks(wanted, self.entries, (step, max(step, BLOCK_BYTES // largest))):
+            block = self._read(wanted, span)
+            for start in range(0, max(block.events, 1), step):
+                yield block.part(start, min(start + step, block.events))
+
+    def _wanted(self, leaves: Iterable[Leaf]) -> dict[str, Any]:
+        """Return the branches of the leaves that are stored."""
+        return {leaf.name: self._found[leaf.name] for leaf in leaves if leaf.name in self._found}
+
+    def _read(self, wanted: Mapping[str, Any], span: tuple[int, int]) -> Collections:
+        """Read one span of entries."""
+        leaves = {
+            name: self._file.jagged(branch, _DTYPES[name], *span) for name, branch in wanted.items()
+        }
+        collections = Collections(self.path, span[1] - span[0], leaves, self.ids)
+        check_rows(collections)
+        return collections
+
+
+@contextmanager
+def open_events(path: str) -> Iterator[EventFile]:
+    """Open a file after full reconstruction.
+
+    Raises:
+        MissingDataError: no file is at that place.
+        SchemaError: the file is not one after full reconstruction.
+        DataError: the file is not ROOT, truncated or corrupt.
+    """
+    with open_root(path) as file:
+        yield EventFile(file)
+
+
 def probe(path: str) -> FileFacts:
     """Return what the file holds without reading its events.
 
@@ -77,68 +164,50 @@ def probe(path: str) -> FileFacts:
         SchemaError: the file is not one after full reconstruction.
         DataError: the file is not ROOT, truncated or corrupt.
     """
-    with open_root(path) as file:
-        found = _resolve(file)
-        entries = file.entries(EVENTS_TREE)
-        schema = _schema(file)
-    size = sum(int(branch.uncompressed_bytes) for branch in found.values())
-    links = tuple(x for x in (TRACK_LINKS, CLUSTER_LINKS, HIT_LINKS) if f"{x}.weight" in found)
-    return FileFacts(
-        path=path,
-        entries=entries,
-        bytes=size,
-        schema=schema,
-        hits=tuple(name for name in HIT_COLLECTIONS if f"{name}.energy" in found),
-        links=links,
-        has_candidates=f"{PFOS}.energy" in found,
-    )
+    with open_events(path) as file:
+        return file.facts
 
 
 def read_collections(path: str, *, step_entries: int = 1000) -> Iterator[Collections]:
-    """Yield the events of a file in order, at most `step_entries` at a time.
-
-    Steps are smaller where events are big, so that one step stays below `STEP_BYTES`. A leaf that
-    the file does not hold is absent from the collections. A file without events is one empty step.
+    """Yield everything known of the events of a file in order, see `EventFile.steps`.
 
     Raises:
         MissingDataError: no file is at that place.
         SchemaError: the file is not one after full reconstruction.
         DataError: the file is not ROOT, truncated or corrupt.
     """
-    with open_root(path) as file:
-        found = _resolve(file)
-        ids = _collection_ids(file)
-        entries = file.entries(EVENTS_TREE)
-        size = sum(int(branch.uncompressed_bytes) for branch in found.values())
-        step = max(1, min(step_entries, STEP_BYTES * entries // max(size, 1)))
-        for start in range(0, max(entries, 1), step):
-            yield _read_step(file, found, ids, (start, min(start + step, entries)))
+    with open_events(path) as file:
+        yield from file.steps(all_leaves(), step_entries)
 
 
-def read_leaves(path: str, leaves: tuple[Leaf, ...], entries: int) -> Collections:
-    """Read only `leaves` of the first `entries` events; those not stored are absent.
+def _size(branches: Mapping[str, Any]) -> int:
+    """Return the decompressed bytes of some branches."""
+    return sum(int(branch.uncompressed_bytes) for branch in branches.values())
 
-    Raises:
-        MissingDataError: no file is at that place.
-        SchemaError: the file is not one after full reconstruction.
-        DataError: the file is not ROOT, truncated or corrupt.
+
+def _blocks(
+    wanted: Mapping[str, Any], entries: int, limits: tuple[int, int]
+) -> Iterator[tuple[int, int]]:
+    """Yield the spans of entries to read in one go: whole baskets of the largest branch.
+
+    A basket that is read in parts is decompressed once for each. `limits` are the least and the
+    most entries of a span; the last may be shorter.
     """
-    with open_root(path) as file:
-        found = _resolve(file)
-        wanted = {leaf.name: found[leaf.name] for leaf in leaves if leaf.name in found}
-        stop = min(entries, file.entries(EVENTS_TREE))
-        return _read_step(file, wanted, {}, (0, stop))
-
-
-def _read_step(
-    file: RootFile, found: Mapping[str, Any], ids: Mapping[str, int], span: tuple[int, int]
-) -> Collections:
-    """Read one span of entries."""
-    dtypes = {leaf.name: leaf.dtype for leaf in all_leaves()}
-    leaves = {name: file.jagged(branch, dtypes[name], *span) for name, branch in found.items()}
-    collections = Collections(file.path, span[1] - span[0], leaves, ids)
-    check_rows(collections)
-    return collections
+    least, most = limits
+    edges = [entries]
+    if wanted and entries:
+        largest = max(wanted.values(), key=lambda branch: int(branch.uncompressed_bytes))
+        edges = [int(edge) for edge in largest.entry_offsets[1:-1]] + edges
+    start = 0
+    for edge in edges:
+        while edge - start > most:
+            yield start, start + most
+            start += most
+        if edge - start >= least or edge == entries:
+            yield start, edge
+            start = edge
+        if start == entries:
+            break
 
 
 def _resolve(file: RootFile) -> dict[str, Any]:

@@ -10,8 +10,8 @@ import numpy as np
 from mlpf_stream.edm4hep.ancestry import Ancestry, fold
 from mlpf_stream.edm4hep.assignment import Pairs
 from mlpf_stream.edm4hep.collections import Collections
-from mlpf_stream.edm4hep.leaves import CLUSTERS, MC
-from mlpf_stream.edm4hep.links import Deposits
+from mlpf_stream.edm4hep.deposits import Deposits
+from mlpf_stream.edm4hep.leaves import MC
 from mlpf_stream.edm4hep.particles import classes_of
 from mlpf_stream.edm4hep.relations import Links, event_of, sum_pairs
 from mlpf_stream.event import F64, I8, I64, Bool
@@ -77,11 +77,11 @@ def owned_shares(record: Record, shares: Links) -> Pairs:
 
 
 def owned_deposits(record: Record, deposits: Deposits) -> Pairs:
-    """Return the deposits in clusters by owner."""
+    """Return the deposits by owner."""
     owner_K = record.owner_N[deposits.particle_K]
     keep_K = owner_K >= 0
-    cluster_K, energy_K = deposits.cluster_K[keep_K], deposits.energy_K[keep_K]
-    return Pairs(*sum_pairs(owner_K[keep_K], cluster_K, energy_K))
+    element_K, energy_K = deposits.element_K[keep_K], deposits.energy_K[keep_K]
+    return Pairs(*sum_pairs(owner_K[keep_K], element_K, energy_K))
 
 
 def _finite_events(
@@ -90,10 +90,9 @@ def _finite_events(
     """Return which events have only finite numbers in their record and links."""
     finite_E = np.ones(collections.events, np.bool_)
     event_N = event_of(collections[f"{MC}.PDG"])
-    event_R = event_of(collections[f"{CLUSTERS}.energy"])
     # In the precision of datasets: what overflows there is not finite either.
     finite_E[event_N[~np.isfinite(vector_N4.astype(np.float32)).all(axis=1)]] = False
-    finite_E[event_R[~np.isfinite(deposits.total_R)]] = False
+    finite_E[deposits.event_R[~np.isfinite(deposits.total_R)]] = False
     finite_E[event_N[deposits.particle_K[~np.isfinite(deposits.energy_K)]]] = False
     finite_E[event_N[shares.to_L[~np.isfinite(shares.weight_L)]]] = False
     return finite_E

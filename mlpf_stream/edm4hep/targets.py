@@ -1,8 +1,8 @@
-"""The truth of every event: generator particles, and the target of every track and cluster.
+"""The truth of every event: generator particles, and the target of every element.
 
 The published definition (Pata et al. 2023; jpata/particleflow key4hep post-processing) with every
 deposit accounted for: merging adds four-vectors, nothing is overwritten or counted twice. Unlike
-there, only deposits in clusters count, since hits outside clusters are not model inputs.
+there, only deposits in elements count: where clusters are the inputs, hits outside them do not.
 
 Shape letters: N MC rows, R element rows, V visible particles, M momentum columns. Units: GeV.
 """
@@ -15,18 +15,20 @@ import numpy as np
 
 from mlpf_stream.columns import (
     CLASSES,
-    CLUSTER,
     MOMENTUM,
     NO_PARTICLE,
     TRACK,
     UNLINKED,
     Detector,
+    ElementKind,
+    Mode,
 )
 from mlpf_stream.edm4hep.accounts import TruthCounts, Vision, check_accounts, count_truth
 from mlpf_stream.edm4hep.assignment import MIN_TRACK_WEIGHT, Pairs, assign
 from mlpf_stream.edm4hep.collections import Collections
-from mlpf_stream.edm4hep.leaves import CLUSTERS, TRACKS
-from mlpf_stream.edm4hep.links import cluster_deposits, track_links
+from mlpf_stream.edm4hep.deposits import Deposits, read_deposits
+from mlpf_stream.edm4hep.leaves import TRACKS
+from mlpf_stream.edm4hep.links import track_links
 from mlpf_stream.edm4hep.particles import momentum_columns
 from mlpf_stream.edm4hep.record import Record, owned_deposits, owned_shares, read_record
 from mlpf_stream.edm4hep.relations import event_of
@@ -69,8 +71,10 @@ class Targets:
     finite_E: Bool
 
 
-def build_targets(collections: Collections, detector: Detector, track_charge_R: I8) -> Targets:
-    """Return generator particles and targets of all events.
+def build_targets(
+    collections: Collections, detector: Detector, track_charge_R: I8, mode: Mode = "clusters"
+) -> Targets:
+    """Return generator particles and the targets of all elements of a mode.
 
     `track_charge_R` is the sign of the charge by the curvature of each track, for neutral
     particles that sit on one.
@@ -80,33 +84,36 @@ def build_targets(collections: Collections, detector: Detector, track_charge_R: 
         EventError: an event's relations contradict themselves, or its energy is not accounted for.
     """
     with np.errstate(all="ignore"):
-        deposits = cluster_deposits(collections, detector)
+        deposits = read_deposits(collections, detector, mode)
         shares = track_links(collections)
         record = read_record(collections, deposits, shares)
-        tracks, clusters = owned_shares(record, shares), owned_deposits(record, deposits)
-        seen = _see(record, tracks, clusters)
+        tracks, owned = owned_shares(record, shares), owned_deposits(record, deposits)
+        seen = _see(record, tracks, owned, deposits.kind)
         listed_N = _listed(record, seen)
+        name = deposits.kind.name
         arrays = {
             TRACK.name: _track_targets(record, seen, track_charge_R),
-            CLUSTER.name: _cluster_targets(record, seen, len(deposits.total_R)),
+            name: _deposit_targets(record, seen, len(deposits.total_R)),
         }
-        check_accounts(collections, record, seen, deposits, _target_energy(collections, arrays))
+        check_accounts(
+            collections, record, seen, deposits, _target_energy(collections, arrays, deposits)
+        )
         listing_N, rows_V = _listing(record, listed_N), seen.visible_V
         _number(arrays[TRACK.name], tracks, (rows_V, seen.hosts.track_V), listing_N)
-        _number(arrays[CLUSTER.name], clusters, (rows_V, seen.hosts.cluster_V), listing_N)
+        _number(arrays[name], owned, (rows_V, seen.hosts.deposit_V), listing_N)
     linked_R = np.bincount(shares.from_L, minlength=len(track_charge_R)) > 0
     arrays[TRACK.name].class_R[~linked_R] = UNLINKED
-    counts = count_truth(collections, record, seen, (deposits, clusters, linked_R))
+    counts = count_truth(collections, record, seen, (deposits, owned, linked_R))
     return Targets(_generator(record, listed_N), arrays, counts, record.finite_E)
 
 
-def _see(record: Record, tracks: Pairs, clusters: Pairs) -> Vision:
+def _see(record: Record, tracks: Pairs, owned: Pairs, kind: ElementKind) -> Vision:
     """Return the visible particles, by event and falling energy, each with its host.
 
     Source: visibility as published (jpata/particleflow key4hep post-processing).
     """
     rows = len(record.event_N)
-    deposit_N = np.bincount(clusters.particle_K, weights=clusters.value_K, minlength=rows)
+    deposit_N = np.bincount(owned.particle_K, weights=owned.value_K, minlength=rows)
     share_N = np.zeros(rows)
     np.maximum.at(share_N, tracks.particle_K, tracks.value_K)
     energy_N = record.vector_N4[:, 3]
@@ -117,7 +124,7 @@ def _see(record: Record, tracks: Pairs, clusters: Pairs) -> Vision:
     visible_V = np.flatnonzero(seen_N & record.finite_E[record.event_N])
     order_V = np.lexsort((visible_V, -energy_N[visible_V], record.event_N[visible_V]))
     visible_V = visible_V[order_V]
-    hosts = assign(visible_V, tracks, clusters)
+    hosts = assign(visible_V, tracks, owned, kind)
     # Added one by one, never assigned: many particles may merge into one owner.
     vector_V4 = record.vector_N4[visible_V]
     lost_V = np.flatnonzero(hosts.into_V >= 0)
@@ -168,25 +175,29 @@ def _track_targets(record: Record, seen: Vision, track_charge_R: I8) -> TargetAr
     return targets
 
 
-def _cluster_targets(record: Record, seen: Vision, clusters: int) -> TargetArrays:
-    """Return the targets of clusters: a photon or a neutral hadron, and no charge."""
-    on_V = np.flatnonzero(seen.hosts.cluster_V >= 0)
-    host = seen.hosts.cluster_V[on_V]
+def _deposit_targets(record: Record, seen: Vision, rows: int) -> TargetArrays:
+    """Return the targets of clusters or hits: a photon or a neutral hadron, and no charge."""
+    on_V = np.flatnonzero(seen.hosts.deposit_V >= 0)
+    host = seen.hosts.deposit_V[on_V]
     electromagnetic_V = np.isin(record.class_N[seen.visible_V[on_V]], (_PHOTON, _ELECTRON))
-    targets = _no_targets(clusters)
+    targets = _no_targets(rows)
     targets.class_R[host] = np.where(electromagnetic_V, _PHOTON, _NEUTRAL)
     targets.momentum_RM[host] = momentum_columns(seen.vector_V4[on_V])
     return targets
 
 
-def _target_energy(collections: Collections, arrays: Mapping[str, TargetArrays]) -> F64:
+def _target_energy(
+    collections: Collections, arrays: Mapping[str, TargetArrays], deposits: Deposits
+) -> F64:
     """Return the energy of all targets of every event [GeV], shape (E,)."""
     energy_E = np.zeros(collections.events)
-    for name, leaf in ((TRACK.name, f"{TRACKS}.chi2"), (CLUSTER.name, f"{CLUSTERS}.energy")):
+    places = {
+        TRACK.name: event_of(collections[f"{TRACKS}.chi2"]),
+        deposits.kind.name: deposits.event_R,
+    }
+    for name, event_R in places.items():
         energy_R = arrays[name].momentum_RM[:, MOMENTUM.index("energy")]
-        energy_E += np.bincount(
-            event_of(collections[leaf]), weights=energy_R, minlength=collections.events
-        )
+        energy_E += np.bincount(event_R, weights=energy_R, minlength=collections.events)
     return energy_E
 
 

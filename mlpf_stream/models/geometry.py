@@ -1,9 +1,9 @@
 """Where an element meets the calorimeter, as seen from the origin: (eta, sin phi, cos phi).
 
-Clusters lie there already. Tracks follow a helix from their point of closest approach to the inner
-face of the calorimeter, the barrel cylinder or the endcap plane, whichever comes first: in 4 T a
-track of 2 GeV turns by about 0.5 rad on its way, much more than the size of a shower, so without
-this a track and its own cluster would not be neighbours.
+Clusters and hits lie there already. Tracks follow a helix from their point of closest approach to
+the inner face of the calorimeter, the barrel cylinder or the endcap plane, whichever comes first:
+in 4 T a track of 2 GeV turns by about 0.5 rad on its way, much more than the size of a shower, so
+without this a track and its own cluster would not be neighbours.
 
 Shape letters: T packed rows, F features of the widest kind; lengths in mm.
 """

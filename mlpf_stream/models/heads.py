@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mlpf_stream.columns import CLASSES, CLUSTER, MOMENTUM, TRACK, ElementKind
+from mlpf_stream.columns import CLASSES, CLUSTER, HIT, MOMENTUM, TRACK, ElementKind
 from mlpf_stream.models.initial import spread
 from mlpf_stream.models.norm import RmsNorm
 from mlpf_stream.models.precision import full_precision
@@ -25,11 +25,13 @@ CHARGES = 3
 _REFERENCE: dict[ElementKind, tuple[str, ...]] = {
     TRACK: ("pt", "eta", "sin_phi", "cos_phi", "p"),
     CLUSTER: ("et", "eta", "sin_phi", "cos_phi", "energy"),
+    HIT: ("et", "eta", "sin_phi", "cos_phi", "energy"),
 }
 """Columns of each kind that a momentum is measured against, in the order of MOMENTUM."""
 
 _CHARGED = ("charged_hadron", "electron", "muon")
-_MAX_SHIFT = 5.0  # a candidate has at most e^5 times the energy of its element, or as much less
+_MAX_SHIFT = 5.0  # a candidate has at most e^5 times the energy of its element, or as much less,
+_MAX_HIT_SHIFT = 8.0  # on a hit e^8: the hardest hit of a shower holds a small part of its energy
 _MAX_ETA = 10.0
 _MIN_ENERGY, _MAX_ENERGY = 1e-3, 1e6  # GeV, of the element
 _LOG_COLUMNS = torch.tensor([name in {"pt", "energy"} for name in MOMENTUM])
@@ -90,12 +92,15 @@ def reference(x_TF: Tensor, kind_T: Tensor) -> Tensor:
 
 
 def momentum_targets(momentum_TM: Tensor, x_TF: Tensor, kind_T: Tensor) -> Tensor:
-    """Return what the network shall predict for target momenta, shape (T, M); within +-5."""
+    """Return what the network shall predict for target momenta, shape (T, M).
+
+    Within +-5, on hits +-8.
+    """
     reference_TM = reference(x_TF, kind_T)
     log_M = _LOG_COLUMNS.to(x_TF.device)
     ratio_TM = momentum_TM.clamp(min=1e-6) / reference_TM.clamp(min=_MIN_ENERGY)
     shift_TM = torch.where(log_M, ratio_TM.log(), momentum_TM - reference_TM)
-    return shift_TM.clamp(-_MAX_SHIFT, _MAX_SHIFT)
+    return _bounded(shift_TM, kind_T)
 
 
 @torch.no_grad()
@@ -110,7 +115,7 @@ def decode(prediction: Prediction, x_TF: Tensor, kind_T: Tensor) -> Candidates:
     sign_T = torch.where(plus_T >= minus_T, 1, -1)
     charge_T = torch.where(charged_K[class_T], sign_T, 0)
     reference_TM = reference(x_TF, kind_T)
-    shift_TM = torch.nan_to_num(prediction.momentum_TM).clamp(-_MAX_SHIFT, _MAX_SHIFT)
+    shift_TM = _bounded(torch.nan_to_num(prediction.momentum_TM), kind_T)
     log_M = _LOG_COLUMNS.to(x_TF.device)
     moved_TM = torch.where(log_M, reference_TM * shift_TM.exp(), reference_TM + shift_TM)
     pt_T, eta_T, sin_T, cos_T, energy_T = moved_TM.unbind(1)
@@ -118,6 +123,13 @@ def decode(prediction: Prediction, x_TF: Tensor, kind_T: Tensor) -> Candidates:
     sin_T, cos_T = _unit(sin_T, cos_T)
     momentum_TM = torch.stack([pt_T, eta_T, sin_T, cos_T, energy_T], dim=1)
     return Candidates(class_T, charge_T, momentum_TM)
+
+
+def _bounded(shift_TM: Tensor, kind_T: Tensor) -> Tensor:
+    """Hold shifts within what a kind allows."""
+    on_hit_T1 = (kind_T == HIT.code)[:, None]
+    held_TM = shift_TM.clamp(-_MAX_SHIFT, _MAX_SHIFT)
+    return torch.where(on_hit_T1, shift_TM.clamp(-_MAX_HIT_SHIFT, _MAX_HIT_SHIFT), held_TM)
 
 
 def _unit(sin_T: Tensor, cos_T: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,9 +4,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlpf_stream.columns import DETECTORS, NO_PARTICLE, UNLINKED
+from mlpf_stream.columns import CLUSTER, DETECTORS, HIT, NO_PARTICLE, UNLINKED
 from mlpf_stream.edm4hep import leaves
+from mlpf_stream.edm4hep.assignment import MIN_DEPOSIT_SHARE, MIN_TRACK_WEIGHT, Pairs, assign
 from mlpf_stream.edm4hep.collections import Collections
+from mlpf_stream.edm4hep.relations import order_of
 from mlpf_stream.edm4hep.targets import build_targets
 from mlpf_stream.event import Jagged
 
@@ -35,7 +37,10 @@ def random_links(rng, name, from_counts, to_counts):
 
 
 def random_graph(seed, events):
-    """Return events with random particles, any graph of daughters, and random links."""
+    """Return events with random particles, any graph of daughters, and random links.
+
+    Two collections of hits have links of their own; clusters have theirs.
+    """
     rng = np.random.default_rng(seed)
     particles = rng.integers(0, 14, events).tolist()
     tracks, clusters = (rng.integers(0, 6, events).tolist() for _ in range(2))
@@ -65,26 +70,63 @@ def random_graph(seed, events):
     stored["PandoraClusters.energy"] = rows(energy, clusters, "float32")
     stored |= random_links(rng, leaves.TRACK_LINKS, tracks, particles)
     stored |= random_links(rng, leaves.CLUSTER_LINKS, clusters, particles)
-    return Collections(f"graph {seed}", events, stored, {}), sum(tracks)
+    numbers = {"ECALBarrel": 7, "MUON": 9}
+    hits = {name: rng.integers(0, 7, events).tolist() for name in numbers}
+    for name, counts in hits.items():
+        stored[f"{name}.energy"] = rows(rng.exponential(0.5, sum(counts)), counts, "float32")
+    stored |= random_hit_links(rng, hits, particles, numbers)
+    return Collections(f"graph {seed}", events, stored, numbers), sum(tracks)
+
+
+def random_hit_links(rng, hits, particles, numbers):
+    """Link the hits of all collections; what a link comes from is told by its collection id."""
+    parts = {
+        name: random_links(rng, leaves.HIT_LINKS, counts, particles)
+        for name, counts in hits.items()
+    }
+    joined = {}
+    for leaf, first in next(iter(parts.values())).items():
+        of_event = [
+            np.concatenate([part[leaf][event] for part in parts.values()])
+            for event in range(first.events)
+        ]
+        joined[leaf] = Jagged.from_counts(np.concatenate(of_event), [len(x) for x in of_event])
+    ids = [
+        np.repeat(list(numbers.values()), [len(part[leaf][event]) for part in parts.values()])
+        for event in range(first.events)
+    ]
+    name = f"_{leaves.HIT_LINKS}_from.collectionID"
+    joined[name] = Jagged.from_counts(np.concatenate(ids).astype("uint32"), list(map(len, ids)))
+    return joined
+
+
+def element_offsets(collections, kind):
+    """Return where the elements of a kind begin in every event."""
+    if kind == "hit":
+        counts = sum(collections[f"{name}.energy"].counts for name in ("ECALBarrel", "MUON"))
+        return np.concatenate([[0], np.cumsum(counts)])
+    leaf = "SiTracks_Refitted.chi2" if kind == "track" else "PandoraClusters.energy"
+    return collections[leaf].offsets
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 6))
-def test_random_graphs_are_accounted_for(seed, events):
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.sampled_from(["clusters", "hits"]))
+def test_random_graphs_are_accounted_for(seed, events, mode):
     collections, tracks = random_graph(seed, events)
-    # Raises where the energy of clusters or of particles does not balance.
-    truth = build_targets(collections, DETECTORS["clic"], np.ones(tracks, np.int8))
-    track, cluster = truth.arrays["track"], truth.arrays["cluster"]
+    # Raises where the energy of clusters, hits or particles does not balance.
+    truth = build_targets(collections, DETECTORS["clic"], np.ones(tracks, np.int8), mode)
+    other = "cluster" if mode == "clusters" else "hit"
+    track, deposit = truth.arrays["track"], truth.arrays[other]
     counts = truth.counts
 
-    hosting = sum(int((part.class_R > 0).sum()) for part in (track, cluster))
+    hosting = sum(int((part.class_R > 0).sum()) for part in (track, deposit))
     assert hosting == counts.targets.sum()
     unlinked_R = track.class_R == UNLINKED
     assert unlinked_R.sum() == counts.unlinked_tracks.sum()
     assert (track.particle_R[unlinked_R] == NO_PARTICLE).all()
 
-    for part, leaf in ((track, "SiTracks_Refitted.chi2"), (cluster, "PandoraClusters.energy")):
-        event_R = np.repeat(np.arange(events), collections[leaf].counts)
+    for kind, part in truth.arrays.items():
+        event_R = np.repeat(np.arange(events), np.diff(element_offsets(collections, kind)))
         generators_R = truth.generator.counts[event_R]
         assert (part.particle_R < generators_R).all()
         assert (part.particle_R[part.class_R > 0] >= 0).all()
@@ -94,30 +136,77 @@ def test_random_graphs_are_accounted_for(seed, events):
         # No particle sits on two elements of a kind.
         hosts = np.stack([event_R, part.particle_R], axis=1)[part.class_R > 0]
         assert len(np.unique(hosts, axis=0)) == len(hosts)
-    assert not cluster.charge_R.any()
+    assert not deposit.charge_R.any()
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(2, 6))
-def test_an_event_has_the_same_truth_alone_and_among_others(seed, events):
+@given(st.integers(0, 2**32 - 1), st.integers(2, 6), st.sampled_from(["clusters", "hits"]))
+def test_an_event_has_the_same_truth_alone_and_among_others(seed, events, mode):
     collections, _ = random_graph(seed, events)
-    track_offsets = collections["SiTracks_Refitted.chi2"].offsets
+    track_offsets = element_offsets(collections, "track")
     charge_R = np.where(np.arange(track_offsets[-1]) % 2, 1, -1).astype(np.int8)
-    together = build_targets(collections, DETECTORS["clic"], charge_R)
+    together = build_targets(collections, DETECTORS["clic"], charge_R, mode)
     for event in range(events):
         alone = Collections(
             "alone",
             1,
             {name: part.select(np.array([event])) for name, part in collections.leaves.items()},
-            {},
+            collections.ids,
         )
         here = charge_R[track_offsets[event] : track_offsets[event + 1]]
-        truth = build_targets(alone, DETECTORS["clic"], here)
-        for kind, leaf in (
-            ("track", "SiTracks_Refitted.chi2"),
-            ("cluster", "PandoraClusters.energy"),
-        ):
-            offsets = collections[leaf].offsets
+        truth = build_targets(alone, DETECTORS["clic"], here, mode)
+        for kind, part in truth.arrays.items():
+            offsets = element_offsets(collections, kind)
             for name in ("class_R", "charge_R", "momentum_RM", "particle_R"):
                 expected = getattr(together.arrays[kind], name)[offsets[event] : offsets[event + 1]]
-                np.testing.assert_array_equal(getattr(truth.arrays[kind], name), expected)
+                np.testing.assert_array_equal(getattr(part, name), expected)
+
+
+def serve_one_by_one(visible, tracks, deposits, kind):
+    """Serve particles in turn, as the definition reads: (track, deposit, into) of each."""
+    used, owner, served = set(), {}, []
+    for place, particle in enumerate(visible.tolist()):
+        best = sorted((-w, t) for p, t, w in tracks if p == particle and w >= MIN_TRACK_WEIGHT)
+        track = next((t for _, t in best if t not in used), -1)
+        own = [(w, d) for p, d, w in deposits if p == particle]
+        most = max((w for w, _ in own), default=0.0)
+        total = sum(w for w, _ in own) if kind is CLUSTER else most
+        least = min(MIN_DEPOSIT_SHARE * total, most)
+        able = [d for w, d in sorted((-w, d) for w, d in own) if -w >= least and -w > 0]
+        deposit = next((d for d in able if d not in owner), -1) if track < 0 else -1
+        into = owner[able[0]] if track < 0 and deposit < 0 and able else -1
+        used.add(track)
+        if deposit >= 0:
+            owner[deposit] = place
+        served.append((track, deposit, into))
+    return served
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([CLUSTER, HIT]))
+def test_particles_are_served_in_turn(seed, kind):
+    rng = np.random.default_rng(seed)
+    particles = int(rng.integers(1, 12))
+
+    def pairs(values):
+        chosen = rng.random((particles, int(rng.integers(1, 9)))) < rng.uniform(0.1, 0.9)
+        particle, element = np.nonzero(chosen)
+        return Pairs(particle, element, rng.choice(values, len(particle)))
+
+    tracks = pairs([0.1, 0.2, 0.5, 1.0])
+    deposits = pairs([0.0, 0.125, 0.5, 1.0, 4.0])
+    visible = rng.permutation(particles)[: rng.integers(1, particles + 1)]
+    found = assign(visible, tracks, deposits, kind)
+    told = [
+        list(zip(*(x.tolist() for x in (p.particle_K, p.element_K, p.value_K)), strict=True))
+        for p in (tracks, deposits)
+    ]
+    expected = serve_one_by_one(visible, *told, kind)
+    assert list(zip(found.track_V, found.deposit_V, found.into_V, strict=True)) == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 2**50), max_size=60), st.integers(0, 50))
+def test_radix_order_is_the_stable_order(keys, shift):
+    keys = np.array(keys, np.int64) >> shift
+    np.testing.assert_array_equal(order_of(keys), np.argsort(keys, kind="stable"))

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mlpf_stream.columns import CLASSES, CLUSTER, DETECTORS, MOMENTUM
+from mlpf_stream.columns import CLASSES, CLUSTER, DETECTORS, HIT, MOMENTUM
 from mlpf_stream.models.encoder import Encoder, FeatureStatistics
 from mlpf_stream.models.favor import attend_event, orthogonal_directions, positive_features
 from mlpf_stream.models.geometry import directions
@@ -16,7 +16,7 @@ from mlpf_stream.models.performer import share_out
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 rows = hnp.arrays("float32", (3, CLUSTER.width), elements=finite)
 anything = hnp.arrays("float32", (3, 14), elements=st.floats(width=32))
-kinds = st.lists(st.integers(0, 2), min_size=3, max_size=3).map(torch.tensor)
+kinds = st.lists(st.integers(0, 3), min_size=3, max_size=3).map(torch.tensor)
 encoder = Encoder(FeatureStatistics.neutral(), 8)
 
 
@@ -50,7 +50,8 @@ def test_candidates_are_physical_whatever_the_logits(x_TF, kind_T, out_TN):
 @given(rows, kinds, hnp.arrays("float32", (3, 5), elements=st.floats(0, 1e4, width=32)))
 def test_targets_are_bounded(x_TF, kind_T, momentum_TM):
     target_TM = momentum_targets(torch.from_numpy(momentum_TM), torch.from_numpy(x_TF), kind_T)
-    assert (target_TM.abs() <= 5.0).all()
+    limit_T1 = torch.where(kind_T == HIT.code, 8.0, 5.0)[:, None]
+    assert (target_TM.abs() <= limit_T1).all()
 
 
 @settings(deadline=None, max_examples=50)

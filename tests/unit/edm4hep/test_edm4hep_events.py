@@ -159,11 +159,13 @@ def test_field_comes_from_the_file_then_the_detector_and_must_agree(scene_of, tm
         field_scene(scene_of).read(tmp_path, field=3.5)
 
 
-def test_hit_mode_needs_hits_and_a_later_version(scene_of, tmp_path):
+def test_hit_mode_needs_hits_and_their_links(scene_of, tmp_path):
     with pytest.raises(SchemaError, match="expected calorimeter hit collections"):
         photon_event(scene_of()).read(tmp_path, mode="hits")
     scene = scene_of(hits=True).event()
-    with pytest.raises(ConfigError, match="comes with a later version"):
+    for name in [name for name in scene.rows if "CalohitMCTruthLink" in name]:
+        del scene.rows[name]
+    with pytest.raises(SchemaError, match="expected 'CalohitMCTruthLink' for mode 'hits'"):
         scene.read(tmp_path, mode="hits")
 
 

@@ -315,7 +315,7 @@ def test_two_particles_on_one_element_are_an_error(scene_of, tmp_path, monkeypat
 
     def assign_wrongly(visible_V, *_):
         here = np.zeros(len(visible_V), np.int64)
-        return Hosts(track_V=here - 1, cluster_V=here, into_V=here - 1)
+        return Hosts(track_V=here - 1, deposit_V=here, into_V=here - 1)
 
     monkeypatch.setattr("mlpf_stream.edm4hep.targets.assign", assign_wrongly)
     with pytest.raises(EventError, match="energy of visible particles is 9 GeV but 4 GeV"):

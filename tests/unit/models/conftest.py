@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mlpf_stream.columns import CLUSTER, DETECTORS, TRACK
+from mlpf_stream.columns import CLUSTER, DETECTORS, HIT, TRACK
 from mlpf_stream.models.batch import Batch
 from mlpf_stream.models.layout import build_layout, padded_layout
 
@@ -28,9 +28,10 @@ class Event:
 
 
 def make_event(rows, seed):
-    """Half tracks, half clusters, uniform in phi, normal in eta."""
+    """Half tracks, a quarter clusters, a quarter hits, uniform in phi, normal in eta."""
     rng = np.random.default_rng(seed)
-    tracks = rows // 2
+    tracks, hits = rows // 2, rows // 4
+    clusters = rows - tracks - hits
     eta, phi = rng.normal(0, 1, rows), rng.uniform(-np.pi, np.pi, rows)
     pt = 0.3 + rng.exponential(3.0, rows)
     energy = pt * np.cosh(eta)
@@ -40,10 +41,13 @@ def make_event(rows, seed):
     track = [("elemtype", 1.0), ("pt", pt), ("p", energy), ("tan_lambda", np.sinh(eta))]
     track += [("omega", sign * 3e-4 * CLIC.field / pt), ("chi2", rng.uniform(0, 30, rows))]
     cluster = [("elemtype", 2.0), ("et", pt), ("energy", energy), ("num_hits", 10 * pt)]
-    cluster += [("x", 1600 * np.cos(phi)), ("y", 1600 * np.sin(phi)), ("z", 1600 * np.sinh(eta))]
+    place = [("x", 1600 * np.cos(phi)), ("y", 1600 * np.sin(phi)), ("z", 1600 * np.sinh(eta))]
+    hit = [("elemtype", 3.0), ("et", pt / 20), ("energy", energy / 20), ("subdetector", 1.0)]
+    hit += [("time", rng.exponential(2.0, rows)), ("type", rng.integers(0, 40, rows) * 10_000)]
     for kind, where, columns in (
         (TRACK, slice(0, tracks), shared + track),
-        (CLUSTER, slice(tracks, rows), shared + cluster),
+        (CLUSTER, slice(tracks, rows - hits), shared + cluster + place),
+        (HIT, slice(rows - hits, rows), shared + hit + place),
     ):
         for name, values in columns:
             x[where, kind.index(name)] = np.broadcast_to(values, (rows,))[where]
@@ -52,7 +56,7 @@ def make_event(rows, seed):
     momentum[label <= 0] = 0.0
     return Event(
         torch.from_numpy(x),
-        torch.tensor([TRACK.code] * tracks + [CLUSTER.code] * (rows - tracks)),
+        torch.tensor([TRACK.code] * tracks + [CLUSTER.code] * clusters + [HIT.code] * hits),
         torch.from_numpy(label),
         torch.from_numpy(np.where(label > 0, rng.integers(-1, 2, rows), 0)),
         torch.from_numpy(momentum.astype(np.float32)),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mlpf_stream.columns import CLUSTER, DETECTORS, TRACK
+from mlpf_stream.columns import CLUSTER, DETECTORS, HIT, TRACK
 from mlpf_stream.models.geometry import directions, extrapolate
 
 CLIC = DETECTORS["clic"]
@@ -57,11 +57,12 @@ def test_a_2_gev_track_turns_by_half_a_radian_in_4_tesla():
     assert 0.4 < turned < 0.5
 
 
-def test_displaced_straight_track_and_cluster_and_tail():
+@pytest.mark.parametrize("kind", [CLUSTER, HIT], ids=lambda kind: kind.name)
+def test_displaced_straight_track_and_deposit_and_tail(kind):
     x_TF = torch.cat([track(d0=300.0, z0=-100.0), torch.zeros(2, CLUSTER.width)])
     for axis, value in (("x", -3.0), ("y", 4.0), ("z", 5.0)):
-        x_TF[1, CLUSTER.index(axis)] = 400 * value
-    geo_T3 = directions(x_TF, torch.tensor([TRACK.code, CLUSTER.code, 0]), CLIC)
+        x_TF[1, kind.index(axis)] = 400 * value
+    geo_T3 = directions(x_TF, torch.tensor([TRACK.code, kind.code, 0]), CLIC)
     x, y = math.sqrt(CLIC.barrel_radius**2 - 300.0**2), 300.0
     expected = [math.asinh(-100 / 1500), y / 1500, x / 1500]
     torch.testing.assert_close(geo_T3[0], torch.tensor(expected))

@@ -2,7 +2,7 @@
 
 import torch
 
-from mlpf_stream.columns import CLASSES, CLUSTER, DETECTORS, MOMENTUM, TRACK
+from mlpf_stream.columns import CLASSES, CLUSTER, DETECTORS, HIT, MOMENTUM, TRACK
 from mlpf_stream.config import LshGnnConfig
 from mlpf_stream.models.encoder import FeatureStatistics
 from mlpf_stream.models.heads import Prediction, decode, momentum_targets, reference
@@ -10,14 +10,15 @@ from mlpf_stream.models.network import build_network
 
 
 def test_reference_reads_each_kind_by_its_own_columns(event_of):
-    event = event_of(2, seed=1)
-    track, cluster = reference(event.x_RF, event.kind_R)
-    names = (
-        ("pt", "eta", "sin_phi", "cos_phi", "p"),
-        ("et", "eta", "sin_phi", "cos_phi", "energy"),
-    )
-    assert track.tolist() == [event.x_RF[0, TRACK.index(name)].item() for name in names[0]]
-    assert cluster.tolist() == [event.x_RF[1, CLUSTER.index(name)].item() for name in names[1]]
+    event = event_of(4, seed=1)
+    of_deposit = ("et", "eta", "sin_phi", "cos_phi", "energy")
+    names = {TRACK: ("pt", "eta", "sin_phi", "cos_phi", "p"), CLUSTER: of_deposit, HIT: of_deposit}
+    found = reference(event.x_RF, event.kind_R)
+    for row, kind in ((1, TRACK), (2, CLUSTER), (3, HIT)):
+        assert event.kind_R[row] == kind.code
+        assert found[row].tolist() == [
+            event.x_RF[row, kind.index(name)].item() for name in names[kind]
+        ]
 
 
 def test_fresh_network_predicts_the_element_itself(event_of, pack_events):
