@@ -70,7 +70,7 @@ class Proxy:
                     continue
                 room = max(fault[1] - passed, 0) if fault else len(data)
                 client.sendall(data[:room])
-                passed += room
+                passed += len(data[:room])
                 if room < len(data):
                     self._hurt(client, fault[0], data[room:])
                     return
