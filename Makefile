@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := simulate,convert,train,ray,s3,physics,report,display,dev
+EXTRAS := simulate,download,convert,train,ray,s3,physics,report,display,dev
 MLPF_TEST_DATA ?= $(abspath ../shared/data)
 # A file is one worker's: whole Ray jobs, which fill two cores, then run one after the other.
 PYTEST := MLPF_TEST_DATA=$(MLPF_TEST_DATA) $(BIN)/python -m pytest -n 2 --dist loadfile

@@ -13,6 +13,7 @@ def progress(total: int, unit: str, description: str, *, done: int = 0) -> "tqdm
         total=total,
         initial=done,
         unit=unit,
+        unit_scale=unit == "B",
         desc=description,
         file=sys.stderr,
         mininterval=0.2 if live else 15.0,

@@ -17,7 +17,7 @@ stream: {row_budget: 256}
 model: {kind: lsh_gnn, width: 16, layers: 1, heads: 2, block: 8}
 train: {steps: 3, threads: 1, device: cpu}
 """
-VERBS = ("simulate", "convert", "inspect", "train", "evaluate", "report", "schema")
+VERBS = ("simulate", "download", "convert", "inspect", "train", "evaluate", "report", "schema")
 ILD = "edm4hep_ILD_mumuH_v01-00_podio_v01-07_10ev.root"
 
 
@@ -159,6 +159,7 @@ def test_every_verb_explains_itself(verb, capsys):
     ("verb", "words"),
     [
         ("simulate", ["default: 500", "default: 4;", "default: clic", "gun-tau"]),
+        ("download", ["default: 4", "new bytes [s]", "default: 120.0", "list the sets"]),
         ("convert", ["default: clusters", "default: 0.05", "solenoid field [T]", "measured"]),
         ("report", ["default: report.html"]),
         ("evaluate", ["default: test", "default: 0.7", "[rad]"]),
