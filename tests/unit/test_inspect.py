@@ -13,7 +13,8 @@ from mlpf_stream.columns import CLASSES
 from mlpf_stream.config import Recipe
 from mlpf_stream.errors import ConfigError, MissingDataError, SchemaError, ShardError
 from mlpf_stream.infer.checkpoint import load_model
-from mlpf_stream.inspect import KEYS, inspect
+from mlpf_stream.inspect import inspect
+from mlpf_stream.inspect.inspect import KEYS
 from mlpf_stream.models.artifact import card_of, encode_model
 from mlpf_stream.shards.reader import read_events
 from mlpf_stream.storage import open_store
