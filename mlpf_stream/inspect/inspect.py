@@ -1,14 +1,18 @@
 """`mlpf inspect`: what is in a dataset, a ROOT file or a checkpoint."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from mlpf_stream.errors import ConfigError, MissingDataError, ShardError
+from mlpf_stream.inspect.sample import DatasetSample, FileSample, Sample, SampleRequest
 from mlpf_stream.manifest import MANIFEST_NAME
 from mlpf_stream.shards.index import DatasetIndex, open_dataset
 from mlpf_stream.shards.reader import verify_shard
 from mlpf_stream.storage import Store, open_store
+
+if TYPE_CHECKING:
+    from mlpf_stream.inspect.judgement import Judgements
 
 Tree = dict[str, object]
 
@@ -52,6 +56,26 @@ def _inspect(url: str, *, verify: bool) -> Tree:
         "'mlpf simulate' or 'mlpf train'"
     )
     raise MissingDataError(msg)
+
+
+def judge_physics(url: str, request: SampleRequest) -> "Judgements":
+    """Judge the physics gates of a dataset or a ROOT file.
+
+    Raises:
+        ConfigError: a checkpoint, or a ROOT file that is not on a local disk.
+        MissingDataError: nothing there. MissingExtraError: jets need fastjet.
+        DataError: it cannot be read.
+    """
+    from mlpf_stream.inspect.judgement import judge  # noqa: PLC0415 - only gates need fastjet
+
+    return judge(_sample(url, request), request.events)
+
+
+def _sample(url: str, request: SampleRequest) -> Sample:
+    """Return the events to judge."""
+    if url.endswith(".root"):
+        return FileSample(_local(url), request)
+    return DatasetSample(open_dataset(open_store(url)), request.events)
 
 
 def _inspect_dataset(index: DatasetIndex, *, verify: bool) -> Tree:
