@@ -5,7 +5,7 @@ pass serves all events. The cost is that of a few passes over the pairs and one 
 Shape letters: N MC rows, V visible particles in the order of service, K pairs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,33 +23,52 @@ The published definition has no such limit; without it a neighbour's crumb hosts
 energy is elsewhere. A shower has hundreds of hits: there it is a share of its largest deposit.
 """
 
+_NOBODY: Final = np.iinfo(np.int64).max
+
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
     """Contributions of particle rows to element rows: share of a track, or GeV of cluster or hit.
 
-    Pairs are unique and sorted by particle, then element.
+    Pairs are unique and stand by event (`offsets`, (E + 1,)).
     """
 
     particle_K: I64
     element_K: I64
     value_K: F64
+    offsets: I64
 
     def where(self, keep_K: Bool) -> "Pairs":
         """Return some of the pairs."""
-        return Pairs(self.particle_K[keep_K], self.element_K[keep_K], self.value_K[keep_K])
+        if keep_K.all():
+            return self
+        before = np.concatenate([np.zeros(1, np.int64), np.cumsum(keep_K)])
+        return Pairs(
+            self.particle_K[keep_K],
+            self.element_K[keep_K],
+            self.value_K[keep_K],
+            before[self.offsets],
+        )
 
     def largest(self, elements: int) -> I64:
         """Return the particle with the largest contribution to every element, -1 for none.
 
         Of equal contributions that of the smallest particle row is taken.
         """
-        best = np.full(elements, -np.inf)
-        np.maximum.at(best, self.element_K, self.value_K)
-        first_K = np.flatnonzero(self.value_K == best[self.element_K])[::-1]
-        particle = np.full(elements, -1, np.int64)
-        particle[self.element_K[first_K]] = self.particle_K[first_K]
-        return particle
+        return _largest((self.element_K, self.particle_K, self.value_K), elements, -np.inf)
+
+
+def _largest(pairs: tuple[I64, I64, F64], rows: int, above: float) -> I64:
+    """Return per row the smallest partner with the largest value above a limit, -1 for none."""
+    of_K, what_K, value_K = pairs
+    best = np.full(rows, above)
+    np.maximum.at(best, of_K, value_K)
+    winner_K = np.flatnonzero(value_K == best[of_K])
+    winner_K = winner_K[value_K[winner_K] > above]
+    found = np.full(rows, _NOBODY, np.int64)
+    np.minimum.at(found, of_K[winner_K], what_K[winner_K])
+    found[found == _NOBODY] = -1
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,75 +85,78 @@ class Hosts:
     into_V: I64
 
 
-def assign(visible_V: I64, tracks: Pairs, deposits: Pairs, kind: ElementKind) -> Hosts:
+def assign(
+    visible_V: I64, event_V: I64, tracks: Pairs, deposits: Pairs, kind: ElementKind
+) -> Hosts:
     """Give each particle its best free track, else its best free element of `kind`.
 
     `visible_V` are particle rows in the order of service: by event, then by falling energy.
 
     Source: jpata/particleflow key4hep post-processing, exclusive assignment.
     """
-    hosting = tracks.where(tracks.value_K >= MIN_TRACK_WEIGHT)
-    track_V, _ = _serve(_Queue(visible_V, hosting))
-    waiting = np.flatnonzero(track_V < 0)
-    queue = _Queue(visible_V[waiting], deposits.where(_can_host(deposits, kind)))
+    strong = tracks.where(tracks.value_K >= MIN_TRACK_WEIGHT)
+    track_V, _ = _serve(visible_V, event_V, _Choices(strong, lambda _: 0.0))
+    wait = np.flatnonzero(track_V < 0)
+    choices = _Choices(deposits, _least_in_cluster if kind is CLUSTER else _least_in_hit)
     deposit_V, into_V = np.full_like(track_V, -1), np.full_like(track_V, -1)
-    deposit_V[waiting], into = _serve(queue)
-    into_V[waiting] = np.where(into >= 0, waiting[into], -1)
+    deposit_V[wait], into = _serve(visible_V[wait], event_V[wait], choices)
+    into_V[wait[into >= 0]] = wait[into[into >= 0]]
     return Hosts(track_V, deposit_V, into_V)
 
 
-def _can_host(deposits: Pairs, kind: ElementKind) -> Bool:
-    """Return the pairs whose element can host: a fair share of the deposit, or the best."""
-    rows = int(deposits.particle_K.max(initial=-1)) + 1
-    best_N = np.zeros(rows)
-    np.maximum.at(best_N, deposits.particle_K, deposits.value_K)
-    least_N = MIN_DEPOSIT_SHARE * best_N
-    if kind is CLUSTER:
-        own_N = np.bincount(deposits.particle_K, weights=deposits.value_K, minlength=rows)
-        least_N = np.minimum(MIN_DEPOSIT_SHARE * own_N, best_N)
-    can_K: Bool = (deposits.value_K >= least_N[deposits.particle_K]) & (deposits.value_K > 0)
-    return can_K
+def _least_in_cluster(own: F64) -> float:
+    """Return how much a cluster must hold of a particle with these deposits to host it."""
+    return min(MIN_DEPOSIT_SHARE * float(own.sum()), float(own.max()))
 
 
-class _Queue:
-    """Particles in the order of service, and the elements that each would take, best first.
+def _least_in_hit(own: F64) -> float:
+    """Return how much a hit must hold of a particle with these deposits to host it."""
+    return MIN_DEPOSIT_SHARE * float(own.max())
 
-    Most particles get their first choice: only of others the list is ever sorted.
+
+class _Choices:
+    """The elements that each particle would take, best first; `least` is the least value.
+
+    Most particles get their first choice: the pairs of the others alone are ever sorted.
     """
 
-    def __init__(self, particle_Q: I64, pairs: Pairs) -> None:
-        self.pairs = pairs
-        self.begin = np.searchsorted(pairs.particle_K, particle_Q, side="left")
-        self.end = np.searchsorted(pairs.particle_K, particle_Q, side="right")
+    def __init__(self, pairs: Pairs, least: Callable[[F64], float]) -> None:
+        self._pairs, self._least = pairs, least
+        rows = int(pairs.particle_K.max(initial=-1)) + 1
+        self._first_N = _largest((pairs.particle_K, pairs.element_K, pairs.value_K), rows, 0.0)
 
-    def best(self) -> list[int]:
+    def first(self, particle_Q: I64) -> list[int]:
         """Return the first choice of every particle, -1 for none."""
-        spans = zip(self.begin.tolist(), self.end.tolist(), strict=True)
-        return [self._best(begin, end) if end > begin else -1 for begin, end in spans]
+        known_Q = particle_Q < len(self._first_N)
+        first_Q = np.full(len(particle_Q), -1, np.int64)
+        first_Q[known_Q] = self._first_N[particle_Q[known_Q]]
+        found: list[int] = first_Q.tolist()
+        return found
 
-    def _best(self, begin: int, end: int) -> int:
-        """Return the element of the largest value, the first of equal ones."""
-        place = begin + int(self.pairs.value_K[begin:end].argmax())
-        return int(self.pairs.element_K[place])
+    def others(self, particle: int, event: int) -> list[int]:
+        """Return all choices of one particle, best first, then by element."""
+        pairs = self._pairs
+        here = slice(*pairs.offsets[event : event + 2])
+        own = np.flatnonzero(pairs.particle_K[here] == particle)
+        element_K, value_K = pairs.element_K[here][own], pairs.value_K[here][own]
+        able_K = np.flatnonzero((value_K >= self._least(value_K)) & (value_K > 0))
+        order = np.lexsort((element_K[able_K], -value_K[able_K]))
+        found: list[int] = element_K[able_K[order]].tolist()
+        return found
 
-    def choices(self, number: int) -> Iterator[int]:
-        """Yield all choices of one particle, best first, then by element."""
-        here = slice(self.begin[number], self.end[number])
-        order = np.argsort(-self.pairs.value_K[here], kind="stable")
-        yield from self.pairs.element_K[here][order].tolist()
 
-
-def _serve(queue: _Queue) -> tuple[I64, I64]:
+def _serve(particle_Q: I64, event_Q: I64, choices: _Choices) -> tuple[I64, I64]:
     """Return the element of every particle, and who owns the first choice of one without any."""
-    best = queue.best()
-    got = np.full(len(best), -1, np.int64)
+    got = np.full(len(particle_Q), -1, np.int64)
     into = got.copy()
     owner: dict[int, int] = {}
-    for number, first in enumerate(best):
+    for number, first in enumerate(choices.first(particle_Q)):
         if first < 0:
             continue
-        taken = first in owner
-        free = next((x for x in queue.choices(number) if x not in owner), -1) if taken else first
+        free = first
+        if first in owner:
+            others = choices.others(int(particle_Q[number]), int(event_Q[number]))
+            free = next((element for element in others if element not in owner), -1)
         if free >= 0:
             owner[free] = number
             got[number] = free

@@ -4,18 +4,19 @@ Shape letters: E events, R rows of the clusters or hits, K contributions, H hit 
 Units: GeV.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from mlpf_stream.columns import CLUSTER, HIT, Detector, ElementKind, Mode
 from mlpf_stream.edm4hep.collections import Collections
-from mlpf_stream.edm4hep.hits import ClusterHits, calorimeter_sources, cluster_hits, read_hits
+from mlpf_stream.edm4hep.hits import Cells, ClusterHits
 from mlpf_stream.edm4hep.leaves import CLUSTER_LINKS, CLUSTERS, HIT_LINKS
 from mlpf_stream.edm4hep.links import hit_links, truth_source
-from mlpf_stream.edm4hep.relations import links, order_of
+from mlpf_stream.edm4hep.relations import Links, links
 from mlpf_stream.errors import SchemaError
-from mlpf_stream.event import F64, I64, gather_index, offsets_of
+from mlpf_stream.event import F64, I64
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +44,23 @@ class Deposits:
         return np.repeat(np.arange(len(counts), dtype=np.int64), counts)
 
 
-def read_deposits(collections: Collections, detector: Detector, mode: Mode) -> Deposits:
+def read_deposits(
+    collections: Collections, detector: Detector, mode: Mode, cells: Cells | None = None
+) -> Deposits:
     """Return the deposits in the clusters or hits that are the elements of a mode.
+
+    `cells` are the hits of the collections, where they were looked up before.
 
     Raises:
         SchemaError: the file does not link them to MC particles.
         EventError: a cluster asks for hits outside its event, or a link dangles.
     """
+    cells = cells or Cells(collections, detector)
     if mode == "hits":
-        return _in_hits(collections, detector)
+        return _in_hits(collections, cells)
     source = truth_source(collections, detector)
     if source == "hits":
-        return _in_clusters(collections, detector)
+        return _in_clusters(collections, cells)
     if source == "clusters":
         return _in_linked_clusters(collections)
     raise SchemaError(
@@ -64,25 +70,25 @@ def read_deposits(collections: Collections, detector: Detector, mode: Mode) -> D
     )
 
 
-def _in_hits(collections: Collections, detector: Detector) -> Deposits:
+def _in_hits(collections: Collections, cells: Cells) -> Deposits:
     """Return the energies of all hits, in clusters or not, shared by the weights of their links."""
     if f"{HIT_LINKS}.weight" not in collections:
         raise SchemaError(
             f"expected {HIT_LINKS!r} for mode 'hits', found none in {collections.source!r}: hits "
             "have no truth; keep these links when the file is made, or use mode 'clusters'"
         )
-    hits = read_hits(collections, calorimeter_sources(collections, detector))
-    energy_H = hits.column(collections, "energy", "float64")
-    found = hit_links(collections, hits)
-    linked_H = np.bincount(found.from_L, minlength=hits.count) > 0
+    energy_H = cells.energy_H
+    found = hit_links(collections, cells.hits)
+    unlinked_H = energy_H.copy()
+    unlinked_H[found.from_L] = 0.0
     return Deposits(
         HIT,
-        hits.offsets,
+        cells.hits.offsets,
         found.to_L,
         found.from_L,
         energy_H[found.from_L] * found.weight_L,
         energy_H,
-        np.where(linked_H, 0.0, energy_H),
+        unlinked_H,
     )
 
 
@@ -104,37 +110,61 @@ def _in_linked_clusters(collections: Collections) -> Deposits:
     )
 
 
-def _in_clusters(collections: Collections, detector: Detector) -> Deposits:
+def _in_clusters(collections: Collections, cells: Cells) -> Deposits:
     """Return the energies of stored hits of clusters, shared by the link weights of each hit.
 
     A hit that two clusters claim gives each an equal part: nothing is counted twice.
     """
-    hits = read_hits(collections, calorimeter_sources(collections, detector))
-    pairs = cluster_hits(collections, hits)
-    stored_K = pairs.hit_K >= 0
-    pairs = ClusterHits(pairs.cluster_K[stored_K], pairs.hit_K[stored_K])
-    claims_H = np.bincount(pairs.hit_K, minlength=hits.count)
-    energy_K = hits.column(collections, "energy", "float64")[pairs.hit_K] / claims_H[pairs.hit_K]
+    pairs = cells.of_clusters.stored
     offsets = collections[f"{CLUSTERS}.energy"].offsets
-    clusters = int(offsets[-1])
-    total_R = np.bincount(pairs.cluster_K, weights=energy_K, minlength=clusters)
+    clusters, hits = int(offsets[-1]), cells.hits.count
+    claims_H = np.bincount(pairs.hit_K, minlength=hits)
+    share_H = cells.energy_H / np.maximum(claims_H, 1)
+    found = hit_links(collections, cells.hits)
+    bare_H = np.ones(hits, np.bool_)
+    bare_H[found.from_L] = False
 
-    found = hit_links(collections, hits)
-    order_L = order_of(found.from_L)
-    count_H = np.bincount(found.from_L, minlength=hits.count).astype(np.int64)
-    index, joined = gather_index(offsets_of(count_H), pairs.hit_K)
-    link_K = order_L[index]
-    pair_K = np.repeat(np.arange(len(pairs.hit_K)), np.diff(joined))
-    bare_K = count_H[pairs.hit_K] == 0
-    unlinked_R = np.bincount(
-        pairs.cluster_K[bare_K], weights=energy_K[bare_K], minlength=clusters
-    ).astype(np.float64)
+    def total(energy_K: F64) -> F64:
+        found = np.bincount(pairs.cluster_K, weights=energy_K, minlength=clusters)
+        return found.astype(np.float64)
+
+    parts = [_contribute(layer, found, share_H) for layer in _layers(pairs, hits)]
     return Deposits(
         CLUSTER,
         offsets,
-        found.to_L[link_K],
-        pairs.cluster_K[pair_K],
-        energy_K[pair_K] * found.weight_L[link_K],
-        total_R.astype(np.float64),
-        unlinked_R,
+        np.concatenate([part.particle_K for part in parts]),
+        np.concatenate([part.element_K for part in parts]),
+        np.concatenate([part.energy_K for part in parts]),
+        total(share_H[pairs.hit_K]),
+        total(np.where(bare_H, share_H, 0.0)[pairs.hit_K]),
     )
+
+
+def _layers(pairs: ClusterHits, hits: int) -> Iterator[I64]:
+    """Yield the cluster of every hit, -1 for none: first the first claims, then the second ones."""
+    cluster_K, hit_K = pairs.cluster_K, pairs.hit_K
+    while True:
+        claim_H = np.full(hits, -1, np.int64)
+        claim_H[hit_K[::-1]] = np.arange(len(hit_K))[::-1]
+        yield np.where(claim_H >= 0, cluster_K[claim_H], -1) if len(hit_K) else claim_H
+        later = np.flatnonzero(claim_H[hit_K] != np.arange(len(hit_K)))
+        if not len(later):
+            return
+        cluster_K, hit_K = cluster_K[later], hit_K[later]
+
+
+@dataclass(frozen=True, slots=True)
+class _Contributions:
+    """What some links add: particle rows, cluster rows, energies."""
+
+    particle_K: I64
+    element_K: I64
+    energy_K: F64
+
+
+def _contribute(cluster_H: I64, found: Links, share_H: F64) -> _Contributions:
+    """Return what all linked hits give to the cluster of each."""
+    cluster_L = cluster_H[found.from_L]
+    energy_L = share_H[found.from_L] * found.weight_L
+    keep_L = cluster_L >= 0
+    return _Contributions(found.to_L[keep_L], cluster_L[keep_L], energy_L[keep_L])

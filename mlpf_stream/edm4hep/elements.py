@@ -21,13 +21,7 @@ from mlpf_stream.columns import (
 )
 from mlpf_stream.edm4hep.collections import Collections
 from mlpf_stream.edm4hep.hit_features import hit_features
-from mlpf_stream.edm4hep.hits import (
-    ClusterHits,
-    Hits,
-    calorimeter_sources,
-    cluster_hits,
-    read_hits,
-)
+from mlpf_stream.edm4hep.hits import Cells
 from mlpf_stream.edm4hep.leaves import CLUSTERS, STATE_AT_FIRST_HIT, STATES, TRACKS
 from mlpf_stream.edm4hep.relations import rows_of, slices
 from mlpf_stream.event import F32, F64, I64
@@ -65,17 +59,22 @@ class ElementSet:
 
 
 def build_elements(
-    collections: Collections, detector: Detector, field: float, mode: Mode = "clusters"
+    collections: Collections,
+    detector: Detector,
+    field: float,
+    mode: Mode = "clusters",
+    cells: Cells | None = None,
 ) -> ElementSet:
     """Return the features of all elements of a mode in a solenoid field [T].
 
     Values that are not finite stay so: the caller decides about their event. Overflow of float32
-    becomes infinite.
+    becomes infinite. `cells` are the hits of the collections, where they were looked up before.
 
     Raises:
         SchemaError: a leaf that every reconstructed file has is absent.
         EventError: a track or cluster refers to rows that its event does not have.
     """
+    cells = cells or Cells(collections, detector)
     arrays: dict[str, ElementArrays] = {}
     missing: tuple[str, ...] = ()
     dangling_R = np.zeros(0, np.int64)
@@ -85,12 +84,11 @@ def build_elements(
                 columns, lacking = _tracks(collections, field)
                 arrays[kind.name] = _arrays(collections, kind, columns, f"{TRACKS}.chi2")
             elif kind is CLUSTER:
-                columns, lacking, dangling_R = _clusters(collections, detector)
+                columns, lacking, dangling_R = _clusters(collections, cells)
                 arrays[kind.name] = _arrays(collections, kind, columns, f"{CLUSTERS}.energy")
             elif kind is HIT:
-                hits = read_hits(collections, calorimeter_sources(collections, detector))
-                x_RF, lacking = hit_features(collections, hits)
-                arrays[kind.name] = ElementArrays(x_RF, hits.offsets)
+                x_RF, lacking = hit_features(collections, cells)
+                arrays[kind.name] = ElementArrays(x_RF, cells.hits.offsets)
             missing += lacking
     return ElementSet(arrays, missing, dangling_R)
 
@@ -204,7 +202,7 @@ def _innermost_radius(collections: Collections, tracks: int) -> tuple[F64, tuple
 
 
 def _clusters(
-    collections: Collections, detector: Detector
+    collections: Collections, cells: Cells
 ) -> tuple[dict[str, F64], tuple[str, ...], I64]:
     """Return the columns of all clusters, those that are missing, and dangling hits per cluster."""
     energy = _column(collections, f"{CLUSTERS}.energy")
@@ -213,7 +211,7 @@ def _clusters(
     tangent = np.tan(theta / 2)
     eta = np.where(tangent > 0, -np.log(np.where(tangent > 0, tangent, 1.0)), 0.0)
     begin, end = (_column(collections, f"{CLUSTERS}.hits_{side}") for side in ("begin", "end"))
-    shapes, missing, dangling_R = _shapes(collections, detector, len(energy))
+    shapes, missing, dangling_R = _shapes(collections, cells, len(energy))
     columns = {
         "elemtype": np.full(len(energy), float(CLUSTER.code)),
         "et": np.abs(energy * np.sin(theta)),
@@ -230,7 +228,7 @@ def _clusters(
 
 
 def _shapes(
-    collections: Collections, detector: Detector, clusters: int
+    collections: Collections, cells: Cells, clusters: int
 ) -> tuple[dict[str, F64], tuple[str, ...], I64]:
     """Return energies by subdetector and the spread of hits, from the best that is stored.
 
@@ -243,12 +241,11 @@ def _shapes(
     )
     dangling_R = np.zeros(clusters, np.int64)
     if "_PandoraClusters_hits.collectionID" in collections:
-        hits = read_hits(collections, calorimeter_sources(collections, detector))
-        pairs = cluster_hits(collections, hits)
+        pairs = cells.of_clusters
         dangling_R = np.bincount(pairs.cluster_K[pairs.hit_K < 0], minlength=clusters)
-        if hits.sources:
+        if cells.hits.sources:
             complete_R = dangling_R == 0
-            for name, column in _hit_shapes(collections, hits, pairs, clusters).items():
+            for name, column in _hit_shapes(collections, cells, clusters).items():
                 shapes[name] = np.where(complete_R | (name not in known), column, shapes[name])
             known = (*_HIT_ENERGY, *_HIT_SPREAD)
     missing = tuple(f"{CLUSTER.name}.{name}" for name in shapes if name not in known)
@@ -276,27 +273,27 @@ def _stored_energies(collections: Collections, clusters: int) -> dict[str, F64]:
     return energies
 
 
-def _hit_shapes(
-    collections: Collections, hits: Hits, pairs: ClusterHits, clusters: int
-) -> dict[str, F64]:
+def _hit_shapes(collections: Collections, cells: Cells, clusters: int) -> dict[str, F64]:
     """Return hit energy sums by subdetector and energy-weighted widths of stored hits."""
-    keep_K = pairs.hit_K >= 0
-    cluster_K, hit_K = pairs.cluster_K[keep_K], pairs.hit_K[keep_K]
-    energy_K = hits.column(collections, "energy", "float64")[hit_K]
+    pairs, hits = cells.of_clusters.stored, cells.hits
+    cluster_K, hit_K = pairs.cluster_K, pairs.hit_K
+    energy_K = cells.energy_H[hit_K]
     code_K = hits.each([source.subdetector for source in hits.sources], "int8")[hit_K]
+    codes = len(_HIT_ENERGY)
 
     def total(weight_K: F64) -> F64:
         return np.bincount(cluster_K, weights=weight_K, minlength=clusters).astype(np.float64)
 
-    shapes = {}
-    for code, name in enumerate(_HIT_ENERGY):
-        shapes[name] = total(np.where(code_K == code, energy_K, 0.0))
-    energy_R = total(energy_K)
+    energy = np.bincount(cluster_K * codes + code_K, weights=energy_K, minlength=clusters * codes)
+    energy_RS = energy.astype(np.float64).reshape(clusters, codes)
+    shapes = dict(zip(_HIT_ENERGY, energy_RS.T, strict=True))
+    energy_R = energy_RS.sum(axis=1)
     norm_R = np.where(energy_R > 0, energy_R, 1.0)
     for axis, name in zip("xyz", _HIT_SPREAD, strict=True):
         x_K = hits.column(collections, f"position.{axis}", "float64")[hit_K]
         mean_R = total(energy_K * x_K) / norm_R
         # Two passes: positions are metres and widths millimetres.
-        variance_R = total(energy_K * (x_K - mean_R[cluster_K]) ** 2) / norm_R
+        x_K -= mean_R[cluster_K]
+        variance_R = total(energy_K * x_K * x_K) / norm_R
         shapes[name] = np.sqrt(np.maximum(variance_R, 0.0))
     return shapes

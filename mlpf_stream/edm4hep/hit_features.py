@@ -7,17 +7,18 @@ import numpy as np
 
 from mlpf_stream.columns import HIT
 from mlpf_stream.edm4hep.collections import Collections
-from mlpf_stream.edm4hep.hits import Hits
+from mlpf_stream.edm4hep.hits import Cells
 from mlpf_stream.edm4hep.particles import ETA_MAX
 from mlpf_stream.event import F32, Rows
 
 
-def hit_features(collections: Collections, hits: Hits) -> tuple[F32, tuple[str, ...]]:
+def hit_features(collections: Collections, cells: Cells) -> tuple[F32, tuple[str, ...]]:
     """Return the features of all hits, shape (H, F), and those that some collection lacks.
 
     The momentum of a hit is its energy along the line from the origin. A hit on the beam axis has
     eta = +-ETA_MAX (0 at the origin) and phi = 0.
     """
+    hits = cells.hits
     x_HF = np.zeros((hits.count, HIT.width), np.float32)
 
     def put(name: str, values_H: Rows) -> None:
@@ -29,21 +30,29 @@ def hit_features(collections: Collections, hits: Hits) -> tuple[F32, tuple[str, 
     )
     # In single precision throughout: that of positions in files, and of features.
     radius = np.sqrt(x * x + y * y)
-    aside = radius > 0
-    safe = np.where(aside, radius, np.float32(1.0))
+    on_axis = np.flatnonzero(radius == 0)
     distance = np.sqrt(radius * radius + z * z)
-    along_axis = np.sign(z) * np.float32(ETA_MAX)
-    eta = np.clip(np.arcsinh(z / safe), -ETA_MAX, ETA_MAX)
-    put("elemtype", hits.each([source.elemtype for source in hits.sources], "float32"))
-    put("et", energy * radius / np.where(distance > 0, distance, np.float32(1.0)))
-    put("eta", np.where(aside, eta, along_axis))
-    put("sin_phi", y / safe)
-    put("cos_phi", np.where(aside, x / safe, np.float32(1.0)))
-    put("energy", energy)
-    for name, values in (("x", x), ("y", y), ("z", z)):
+    eta = np.clip(np.arcsinh(z / radius), -ETA_MAX, ETA_MAX)
+    transverse, sine, cosine = energy * radius / distance, y / radius, x / radius
+    for values, limit in (
+        (eta, np.sign(z[on_axis]) * ETA_MAX),
+        (transverse, 0.0),
+        (sine, 0.0),
+        (cosine, 1.0),
+    ):
+        values[on_axis] = limit
+    put("et", transverse)
+    put("eta", eta)
+    put("sin_phi", sine)
+    put("cos_phi", cosine)
+    for name, values in (("energy", energy), ("x", x), ("y", y), ("z", z)):
         put(name, values)
-    for name in ("time", "type"):
-        put(name, hits.column(collections, name, "float32"))
-    put("subdetector", hits.each([source.subdetector for source in hits.sources], "float32"))
+    for source, rows in zip(hits.sources, hits.rows, strict=True):
+        x_HF[rows, HIT.index("elemtype")] = source.elemtype
+        x_HF[rows, HIT.index("subdetector")] = source.subdetector
+        for name in ("time", "type"):
+            leaf = f"{source.name}.{name}"
+            if leaf in collections:
+                x_HF[rows, HIT.index(name)] = collections[leaf].values
     lacking = [name for name in ("time", "type") if not hits.stored(collections, name)]
     return x_HF, tuple(f"{HIT.name}.{name}" for name in lacking)

@@ -6,14 +6,15 @@ stored. Shape letters: E events, H hit rows, K cluster-hit pairs. Units: GeV, mm
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from mlpf_stream.columns import HIT, SUBDETECTORS, Detector
 from mlpf_stream.edm4hep.collections import Collections, Contents
 from mlpf_stream.edm4hep.leaves import CLUSTERS
-from mlpf_stream.edm4hep.relations import event_of, slices
-from mlpf_stream.event import I64, Rows, offsets_of
+from mlpf_stream.edm4hep.relations import slices
+from mlpf_stream.event import F64, I64, Jagged, Rows, offsets_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,14 @@ class ClusterHits:
     cluster_K: I64
     hit_K: I64
 
+    @property
+    def stored(self) -> "ClusterHits":
+        """The pairs whose hit is stored."""
+        stored_K = self.hit_K >= 0
+        if stored_K.all():
+            return self
+        return ClusterHits(self.cluster_K[stored_K], self.hit_K[stored_K])
+
 
 def calorimeter_sources(stored: Contents, detector: Detector) -> tuple[HitSource, ...]:
     """Return the calorimeter hit collections that are stored and whose id is known."""
@@ -109,26 +118,45 @@ def hit_rows(collections: Collections, hits: Hits, relation: str) -> tuple[I64, 
     """
     index = collections[f"{relation}.index"]
     local_L = index.values.astype(np.int64)
-    source_L = _source_of(collections, hits, collections[f"{relation}.collectionID"].values)
+    runs = _runs(index, collections[f"{relation}.collectionID"].values)
+    first_R = runs.edges[:-1]
+    source_R = _source_of(collections, hits, runs.ids_R)
+    length_R = np.diff(runs.edges)
+    source_L = np.repeat(source_R, length_R)
     if not hits.sources:
         return np.full(len(local_L), -1, np.int64), source_L
-    event_L = event_of(index)
-    first_L = hits.first_SE[source_L, event_L]
+    event_R = np.searchsorted(index.offsets, first_R, side="right") - 1
     end_SE = np.concatenate([hits.first_SE[1:], hits.offsets[None, 1:]])
-    rows_L = first_L + local_L
-    stored_L = (source_L >= 0) & (local_L >= 0) & (rows_L < end_SE[source_L, event_L])
-    return np.where(stored_L, rows_L, -1), source_L
+    begin_R = hits.first_SE[source_R, event_R]
+    count_R = np.where(source_R >= 0, end_SE[source_R, event_R] - begin_R, 0)
+    stored_L = (local_L >= 0) & (local_L < np.repeat(count_R, length_R))
+    rows_L = np.repeat(begin_R, length_R) + local_L
+    return rows_L if stored_L.all() else np.where(stored_L, rows_L, -1), source_L
 
 
-def _source_of(collections: Collections, hits: Hits, ids_L: Rows) -> I64:
+@dataclass(frozen=True, slots=True)
+class _Runs:
+    """Runs of references of one event to one collection: R + 1 edges, collection id of each."""
+
+    edges: I64
+    ids_R: Rows
+
+
+def _runs(index: Jagged, ids_L: Rows) -> _Runs:
+    """Return the runs of a relation: references to one collection mostly follow each other."""
+    edge_L = np.zeros(len(ids_L) + 1, np.bool_)
+    edge_L[1:-1] = ids_L[1:] != ids_L[:-1]
+    edge_L[index.offsets] = True
+    edges = np.flatnonzero(edge_L)
+    return _Runs(edges, ids_L[edges[:-1]])
+
+
+def _source_of(collections: Collections, hits: Hits, ids_R: Rows) -> I64:
     """Return the number of the source with each collection id, -1 for an id of none."""
-    known = np.array([collections.ids[source.name] for source in hits.sources], np.int64)
-    if not len(known):
-        return np.full(len(ids_L), -1, np.int64)
-    order = np.argsort(known)
-    place_L = np.minimum(np.searchsorted(known[order], ids_L), len(known) - 1)
-    number_L = order[place_L]
-    return np.where(known[number_L] == ids_L, number_L, -1)
+    source_R = np.full(len(ids_R), -1, np.int64)
+    for number, source in enumerate(hits.sources):
+        source_R[ids_R == collections.ids[source.name]] = number
+    return source_R
 
 
 def cluster_hits(collections: Collections, hits: Hits) -> ClusterHits:
@@ -141,6 +169,30 @@ def cluster_hits(collections: Collections, hits: Hits) -> ClusterHits:
     pairs = slices(collections, f"{CLUSTERS}.hits", "_PandoraClusters_hits.index")
     rows, _ = hit_rows(collections, hits, "_PandoraClusters_hits")
     return ClusterHits(pairs.parent_K, rows[pairs.child_K])
+
+
+class Cells:
+    """The stored calorimeter hits of some events and of their clusters, each looked up once."""
+
+    def __init__(self, collections: Collections, detector: Detector) -> None:
+        self._collections = collections
+        self._sources = calorimeter_sources(collections, detector)
+
+    @cached_property
+    def hits(self) -> Hits:
+        """All hits."""
+        return read_hits(self._collections, self._sources)
+
+    @cached_property
+    def energy_H(self) -> F64:
+        """Energy of every hit."""
+        energy_H: F64 = self.hits.column(self._collections, "energy", "float64")
+        return energy_H
+
+    @cached_property
+    def of_clusters(self) -> ClusterHits:
+        """The hits of every cluster."""
+        return cluster_hits(self._collections, self.hits)
 
 
 def _subdetector(name: str) -> int:

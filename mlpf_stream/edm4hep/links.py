@@ -72,7 +72,7 @@ def hit_links(collections: Collections, hits: Hits) -> Links:
 
 def _refuse_missing_hits(collections: Collections, hits: Hits, from_L: I64, source_L: I64) -> None:
     """Refuse links from hits that their own collection does not have."""
-    lost_L = (source_L >= 0) & (from_L < 0)
+    lost_L = (from_L < 0) & (source_L >= 0)
     for number in np.unique(source_L[lost_L]).tolist():
         source = hits.sources[number]
         reference = (f"_{HIT_LINKS}_from", f"{source.name}.{source.energy}")

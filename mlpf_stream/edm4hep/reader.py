@@ -28,8 +28,8 @@ EVENTS_TREE: Final = "events"
 ID_TREE: Final = "mlpf_collections"
 """Our own table of collection names and ids, one row per collection."""
 
-STEP_BYTES: Final = 32 * 2**20
-"""Largest step in decompressed bytes; its conversion takes about ten times as much memory."""
+STEP_BYTES: Final = 8 * 2**20
+"""Largest step in decompressed bytes: what it becomes then fits in the caches of a CPU."""
 BLOCK_BYTES: Final = 128 * 2**20
 """Most that is read in one go, in decompressed bytes: baskets hold more entries than steps do."""
 

@@ -13,7 +13,7 @@ from mlpf_stream.edm4hep.collections import Collections
 from mlpf_stream.edm4hep.deposits import Deposits
 from mlpf_stream.edm4hep.leaves import MC
 from mlpf_stream.edm4hep.particles import classes_of
-from mlpf_stream.edm4hep.relations import Links, event_of, sum_pairs
+from mlpf_stream.edm4hep.relations import Links, event_of, order_of, sum_pairs
 from mlpf_stream.event import F64, I8, I64, Bool
 
 
@@ -71,17 +71,24 @@ def read_record(collections: Collections, deposits: Deposits, shares: Links) -> 
 
 def owned_shares(record: Record, shares: Links) -> Pairs:
     """Return the shares of tracks by owner."""
-    owner_L = record.owner_N[shares.to_L]
-    keep_L = owner_L >= 0
-    return Pairs(*sum_pairs(owner_L[keep_L], shares.from_L[keep_L], shares.weight_L[keep_L]))
+    return _owned(record, shares.to_L, shares.from_L, shares.weight_L)
 
 
 def owned_deposits(record: Record, deposits: Deposits) -> Pairs:
     """Return the deposits by owner."""
-    owner_K = record.owner_N[deposits.particle_K]
+    return _owned(record, deposits.particle_K, deposits.element_K, deposits.energy_K)
+
+
+def _owned(record: Record, particle_K: I64, element_K: I64, value_K: F64) -> Pairs:
+    """Return what the owners of particles contribute to elements, by event."""
+    owner_K = record.owner_N[particle_K]
     keep_K = owner_K >= 0
-    element_K, energy_K = deposits.element_K[keep_K], deposits.energy_K[keep_K]
-    return Pairs(*sum_pairs(owner_K[keep_K], element_K, energy_K))
+    if not keep_K.all():
+        owner_K, element_K, value_K = owner_K[keep_K], element_K[keep_K], value_K[keep_K]
+    owner_K, element_K, value_K = sum_pairs(owner_K, element_K, value_K)
+    order = order_of(record.event_N[owner_K])
+    offsets = np.searchsorted(record.event_N[owner_K[order]], np.arange(len(record.offsets)))
+    return Pairs(owner_K[order], element_K[order], value_K[order], offsets.astype(np.int64))
 
 
 def _finite_events(

@@ -75,10 +75,10 @@ def slices(collections: Collections, member: str, child: str) -> Slices:
 
 def rows_of(index: Jagged, target: Jagged) -> I64:
     """Return the target row of every stored index, -1 where the index points at nothing."""
-    event_L = event_of(index)
     index_L = index.values.astype(np.int64)
-    valid_L = (index_L >= 0) & (index_L < target.counts[event_L])
-    return np.where(valid_L, target.offsets[event_L] + index_L, -1)
+    row_L = np.repeat(target.offsets[:-1], index.counts) + index_L
+    valid_L = (index_L >= 0) & (index_L < np.repeat(target.counts, index.counts))
+    return row_L if valid_L.all() else np.where(valid_L, row_L, -1)
 
 
 def linked_rows(collections: Collections, relation: str, target: str) -> I64:
@@ -92,9 +92,9 @@ def linked_rows(collections: Collections, relation: str, target: str) -> I64:
     """
     index, name = collections[f"{relation}.index"], target.partition(".")[0]
     here_L = _belongs(collections, f"{relation}.collectionID", name, len(index.values))
-    row_L = np.where(here_L, rows_of(index, collections[target]), -1)
+    row_L = rows_of(index, collections[target])
     refuse_dangling(collections, (relation, target), here_L & (row_L < 0))
-    return row_L
+    return row_L if here_L.all() else np.where(here_L, row_L, -1)
 
 
 def refuse_dangling(collections: Collections, reference: tuple[str, str], bad_L: Bool) -> None:
@@ -136,11 +136,15 @@ def links(collections: Collections, name: str, source: str) -> Links:
 
 def _belongs(collections: Collections, leaf: str, target: str, rows: int) -> Bool:
     """Return which references point at the collection `target`; all, where ids are not stored."""
+    everywhere = np.ones(rows, np.bool_)
     if leaf not in collections or target not in collections.ids:
-        return np.ones(rows, np.bool_)
+        return everywhere
     names = (target, *_TWINS.get(target, ()))
-    numbers = [collections.ids[name] for name in names if name in collections.ids]
-    return np.isin(collections[leaf].values, numbers)
+    ids = collections[leaf].values
+    here = np.zeros(rows, np.bool_)
+    for number in (collections.ids[name] for name in names if name in collections.ids):
+        here |= ids == number
+    return here
 
 
 def order_of(key_K: I64) -> I64:
@@ -160,14 +164,22 @@ def order_of(key_K: I64) -> I64:
 
 
 def sum_pairs(first: I64, second: I64, value: F64) -> tuple[I64, I64, F64]:
-    """Add up the values of equal (first, second) pairs; the result is sorted by both."""
-    order = order_of(second)
+    """Add up the values of equal (first, second) pairs where the first of them stands.
+
+    Where most of `second` occur once, as hits with one link do, this is a single pass.
+    """
+    several = np.flatnonzero(np.bincount(second)[second] > 1)
+    order = several[order_of(second[several])]
     order = order[order_of(first[order])]
-    first, second = first[order], second[order]
     new = np.ones(len(order), np.bool_)
-    new[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
-    total = np.bincount(np.cumsum(new) - 1, weights=value[order])
-    return first[new], second[new], total.astype(np.float64)
+    new[1:] = np.diff(first[order]).astype(np.bool_) | np.diff(second[order]).astype(np.bool_)
+    if new.all():
+        return first, second, value
+    keep = np.ones(len(value), np.bool_)
+    keep[order[~new]] = False
+    value = value.copy()
+    value[order[new]] = np.bincount(np.cumsum(new) - 1, weights=value[order])
+    return first[keep], second[keep], value[keep]
 
 
 def check_rows(collections: Collections) -> None:

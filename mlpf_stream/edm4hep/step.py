@@ -13,6 +13,7 @@ from mlpf_stream.columns import TRACK, Detector, Mode
 from mlpf_stream.edm4hep.candidates import build_candidates
 from mlpf_stream.edm4hep.collections import Collections
 from mlpf_stream.edm4hep.elements import ElementSet, build_elements
+from mlpf_stream.edm4hep.hits import Cells
 from mlpf_stream.edm4hep.targets import Targets, build_targets
 from mlpf_stream.event import F32, I64, Bool, Elements, Events, Particles
 
@@ -94,16 +95,17 @@ def convert_step(collections: Collections, request: StepRequest) -> Step:
         EventError: an event contradicts itself.
     """
     detector, mode, field = request.detector, request.mode, request.field
-    elements = build_elements(collections, detector, field, mode)
+    cells = Cells(collections, detector)
+    elements = build_elements(collections, detector, field, mode, cells)
     seen = elements
     if request.with_baseline and mode != "clusters":
-        seen = build_elements(collections, detector, field)
+        seen = build_elements(collections, detector, field, cells=cells)
     omega_R = elements.arrays[TRACK.name].x_RF[:, TRACK.index("omega")]
     track_charge_R = np.sign(np.nan_to_num(omega_R) * field).astype(np.int8)
-    targets = build_targets(collections, detector, track_charge_R, mode)
+    targets = build_targets(collections, detector, track_charge_R, mode, cells)
     candidates = build_candidates(collections)
     finite_E = targets.finite_E & _finite(candidates.momentum_PM, candidates.offsets)
-    for arrays in (*elements.arrays.values(), *seen.arrays.values()):
+    for arrays in {id(x): x for x in (*elements.arrays.values(), *seen.arrays.values())}.values():
         finite_E = finite_E & _finite(arrays.x_RF, arrays.offsets)
     lengths = [np.diff(arrays.offsets) for arrays in elements.arrays.values()]
     reason_E = np.full(collections.events, "", dtype="<U16")
@@ -117,7 +119,7 @@ def _finite(rows: F32, offsets: I64) -> Bool:
     """Return which events have only finite numbers in their rows."""
     with np.errstate(invalid="ignore"):
         # Zero times a number is zero if it is finite: one pass, and nothing can overflow.
-        zero_R = rows @ np.zeros(rows.shape[1], np.float32)
+        zero_R = np.einsum("rf,f->r", rows, np.zeros(rows.shape[1], np.float32))
     bad = np.concatenate([np.zeros(1, np.int64), np.cumsum(~np.isfinite(zero_R))])
     finite_E: Bool = bad[offsets[1:]] == bad[offsets[:-1]]
     return finite_E

@@ -27,6 +27,7 @@ from mlpf_stream.edm4hep.accounts import TruthCounts, Vision, check_accounts, co
 from mlpf_stream.edm4hep.assignment import MIN_TRACK_WEIGHT, Pairs, assign
 from mlpf_stream.edm4hep.collections import Collections
 from mlpf_stream.edm4hep.deposits import Deposits, read_deposits
+from mlpf_stream.edm4hep.hits import Cells
 from mlpf_stream.edm4hep.leaves import TRACKS
 from mlpf_stream.edm4hep.links import track_links
 from mlpf_stream.edm4hep.particles import momentum_columns
@@ -72,19 +73,23 @@ class Targets:
 
 
 def build_targets(
-    collections: Collections, detector: Detector, track_charge_R: I8, mode: Mode = "clusters"
+    collections: Collections,
+    detector: Detector,
+    track_charge_R: I8,
+    mode: Mode = "clusters",
+    cells: Cells | None = None,
 ) -> Targets:
     """Return generator particles and the targets of all elements of a mode.
 
     `track_charge_R` is the sign of the charge by the curvature of each track, for neutral
-    particles that sit on one.
+    particles that sit on one; `cells` are the hits, where they were looked up before.
 
     Raises:
         SchemaError: the file has no truth links.
         EventError: an event's relations contradict themselves, or its energy is not accounted for.
     """
     with np.errstate(all="ignore"):
-        deposits = read_deposits(collections, detector, mode)
+        deposits = read_deposits(collections, detector, mode, cells)
         shares = track_links(collections)
         record = read_record(collections, deposits, shares)
         tracks, owned = owned_shares(record, shares), owned_deposits(record, deposits)
@@ -124,7 +129,7 @@ def _see(record: Record, tracks: Pairs, owned: Pairs, kind: ElementKind) -> Visi
     visible_V = np.flatnonzero(seen_N & record.finite_E[record.event_N])
     order_V = np.lexsort((visible_V, -energy_N[visible_V], record.event_N[visible_V]))
     visible_V = visible_V[order_V]
-    hosts = assign(visible_V, tracks, owned, kind)
+    hosts = assign(visible_V, record.event_N[visible_V], tracks, owned, kind)
     # Added one by one, never assigned: many particles may merge into one owner.
     vector_V4 = record.vector_N4[visible_V]
     lost_V = np.flatnonzero(hosts.into_V >= 0)
@@ -216,8 +221,7 @@ def _number(targets: TargetArrays, pairs: Pairs, hosted: tuple[I64, I64], listin
 
     `hosted` are the visible MC rows and the element that hosts each, -1 for none.
     """
-    keep_K = listing_N[pairs.particle_K] >= 0
-    listed = Pairs(pairs.particle_K[keep_K], pairs.element_K[keep_K], pairs.value_K[keep_K])
+    listed = pairs.where(listing_N[pairs.particle_K] >= 0)
     best_R = listed.largest(len(targets.class_R))
     visible_V, host_V = hosted
     best_R[host_V[host_V >= 0]] = visible_V[host_V >= 0]

@@ -191,12 +191,13 @@ def test_particles_are_served_in_turn(seed, kind):
     def pairs(values):
         chosen = rng.random((particles, int(rng.integers(1, 9)))) < rng.uniform(0.1, 0.9)
         particle, element = np.nonzero(chosen)
-        return Pairs(particle, element, rng.choice(values, len(particle)))
+        value = rng.choice(values, len(particle))
+        return Pairs(particle, element, value, np.array([0, len(particle)]))
 
     tracks = pairs([0.1, 0.2, 0.5, 1.0])
     deposits = pairs([0.0, 0.125, 0.5, 1.0, 4.0])
     visible = rng.permutation(particles)[: rng.integers(1, particles + 1)]
-    found = assign(visible, tracks, deposits, kind)
+    found = assign(visible, np.zeros_like(visible), tracks, deposits, kind)
     told = [
         list(zip(*(x.tolist() for x in (p.particle_K, p.element_K, p.value_K)), strict=True))
         for p in (tracks, deposits)
