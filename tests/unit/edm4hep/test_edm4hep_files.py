@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlpf_stream.columns import CLUSTER, DETECTORS, TRACK
+from mlpf_stream.columns import CLUSTER, DETECTORS, HIT, TRACK
 from mlpf_stream.edm4hep import leaves, reader
 from mlpf_stream.edm4hep.reader import probe, read_collections
 from mlpf_stream.edm4hep.source import generator_of_path, process_of_path, source_file_id
@@ -219,6 +219,47 @@ def test_real_clic_file_of_2021(edm4hep_files, read_root):
     (stored,) = read_collections(path)
     ecal = stored["_PandoraClusters_subdetectorEnergies"].values.reshape(3, -1)[:, 0]
     np.testing.assert_allclose(cluster.x_RF[:, CLUSTER.index("energy_ecal")], ecal, rtol=1e-5)
+
+
+@pytest.mark.realdata
+def test_real_clic_file_of_2021_as_hits(edm4hep_files, read_root):
+    path = str(edm4hep_files / CLIC)
+    events, counts = read_root(path, mode="hits")
+    (stored,) = read_collections(path)
+    hit = events.elements["hit"]
+    assert (counts.events, counts.tracks, counts.clusters) == (3, 0, 147 + 347 + 183)
+    assert counts.missing_features == ("track.time",)
+    assert (counts.truth_source, counts.unlinked_clusters, counts.dropped) == ("hits", 0, 0)
+    # The detector's collections in their order; each of these events is in barrel or endcap alone.
+    assert hit.counts.tolist() == [147, 347, 183]
+    for event, name in enumerate(("ECALEndcap", "ECALBarrel", "ECALEndcap")):
+        here = slice(*hit.offsets[event : event + 2])
+        for member in ("energy", "time", "type"):
+            own = stored[f"{name}.{member}"][event]
+            np.testing.assert_array_equal(hit.x_RF[here, HIT.index(member)], own.astype("float32"))
+    # Times in ns after the light of the collision passed: showers are prompt.
+    time = hit.x_RF[:, HIT.index("time")]
+    assert 0 < time.min() < time.max() < 1
+    # One photon an event, on its hardest hit; every other hit knows it.
+    assert hit.class_R[hit.class_R > 0].tolist() == [3, 3, 3]
+    assert hit.particle_R.tolist() == [0] * len(hit.particle_R)
+    energy = hit.x_RF[:, HIT.index("energy")]
+    event_R = np.repeat(np.arange(3), hit.counts)
+    for event, row in enumerate(np.flatnonzero(hit.class_R).tolist()):
+        assert energy[row] == energy[event_R == event].max()
+    clusters, _ = read_root(path)
+    np.testing.assert_allclose(
+        np.bincount(event_R, weights=energy),
+        clusters.elements["cluster"].x_RF[:, CLUSTER.index("energy")],
+        rtol=0.03,
+    )
+    np.testing.assert_array_equal(events.targets.momentum_PM, clusters.targets.momentum_PM)
+
+
+@pytest.mark.realdata
+def test_real_ild_file_kept_no_hits(edm4hep_files, read_root):
+    with pytest.raises(SchemaError, match="expected calorimeter hit collections for mode 'hits'"):
+        read_root(str(edm4hep_files / ILD), detector=DETECTORS["ild"], mode="hits")
 
 
 @pytest.mark.realdata
