@@ -107,14 +107,11 @@ def count_truth(
     deposits, owned, linked_R = links
     events = collections.events
     event_V = record.event_N[seen.visible_V]
-    event_R = deposits.event_R
-    rows = len(event_R)
-    energy_R = np.bincount(deposits.element_K, weights=deposits.energy_K, minlength=rows)
-    large_K = owned.value_K >= SHARED * energy_R[owned.element_K]
-    sharing_R = np.bincount(owned.element_K[large_K], minlength=rows)
-    hosting_R = np.zeros(rows, np.bool_)
-    hosting_R[seen.hosts.deposit_V[seen.hosts.deposit_V >= 0]] = True
-    bare_R = np.bincount(deposits.element_K, minlength=rows) == 0
+    host_V = seen.hosts.deposit_V
+    bare_R = np.ones(len(deposits.total_R), np.bool_)
+    bare_R[deposits.element_K] = False
+    bare = np.flatnonzero(bare_R)
+    hosting_E = _count(event_V, host_V >= 0, events)
     dropped_V = np.where(seen.dropped_V, record.vector_N4[seen.visible_V, 3], 0.0)
     return TruthCounts(
         targets=_count(event_V, seen.hosted_V, events),
@@ -122,21 +119,36 @@ def count_truth(
         dropped=_count(event_V, seen.dropped_V, events),
         dropped_energy=_per_event(event_V, dropped_V, events),
         unlinked_tracks=_count(event_of(collections[f"{TRACKS}.chi2"]), ~linked_R, events),
-        unlinked_clusters=_count(event_R, bare_R, events),
-        clusters_shared=_count(event_R, sharing_R >= 2, events),
-        clusters_without_target=_count(event_R, ~hosting_R, events),
+        unlinked_clusters=_tally(deposits.event_R[bare], events),
+        clusters_shared=_tally(deposits.event_R[_shared(deposits, owned)], events),
+        clusters_without_target=np.diff(deposits.offsets) - hosting_E,
     )
+
+
+def _shared(deposits: Deposits, owned: Pairs) -> I64:
+    """Return the elements of which two owners hold a large part each."""
+    rows = len(deposits.total_R)
+    owners_R = np.bincount(owned.element_K, minlength=rows)
+    among_K = np.flatnonzero(owners_R[owned.element_K] > 1)
+    if not len(among_K):
+        return among_K
+    energy_R = np.bincount(deposits.element_K, weights=deposits.energy_K, minlength=rows)
+    element_K = owned.element_K[among_K]
+    large_K = owned.value_K[among_K] >= SHARED * energy_R[element_K]
+    return np.flatnonzero(np.bincount(element_K[large_K], minlength=rows) >= 2)
 
 
 def _booked_energy(record: Record, seen: Vision, deposits: Deposits, events: int) -> F64:
     """Return the deposits of each event, added up by what became of the particle that left them."""
-    fate_N = np.zeros(len(record.event_N), np.int64)
+    rows = len(record.event_N)
+    fate_N = np.zeros(rows, np.int64)
     for fate, marked_V in enumerate((seen.hosted_V, seen.merged_V, seen.dropped_V), start=1):
         fate_N[seen.visible_V[marked_V]] = fate
-    owner_K = record.owner_N[deposits.particle_K]
-    fate_K = np.where(owner_K >= 0, fate_N[owner_K], 0)
-    slot_K = record.event_N[deposits.particle_K] * FATES + fate_K
-    booked = np.bincount(slot_K, weights=deposits.energy_K, minlength=events * FATES)
+    owner_N = record.owner_N
+    fate_N = np.where(owner_N >= 0, fate_N[owner_N], 0)
+    left_N = np.bincount(deposits.particle_K, weights=deposits.energy_K, minlength=rows)
+    slot_N = record.event_N * FATES + fate_N
+    booked = np.bincount(slot_N, weights=left_N, minlength=events * FATES)
     booked_E: F64 = booked.astype(np.float64).reshape(events, FATES).sum(axis=1)
     return booked_E
 
@@ -162,4 +174,9 @@ def _per_event(event_K: I64, value_K: F64, events: int) -> F64:
 
 def _count(event_K: I64, marked_K: Bool, events: int) -> I64:
     """Count marked rows by event."""
-    return np.bincount(event_K[marked_K], minlength=events).astype(np.int64)
+    return _tally(event_K[marked_K], events)
+
+
+def _tally(event_K: I64, events: int) -> I64:
+    """Count rows by event."""
+    return np.bincount(event_K, minlength=events).astype(np.int64)

@@ -6,6 +6,7 @@ Units: GeV.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from mlpf_stream.errors import SchemaError
 from mlpf_stream.event import F64, I64
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Deposits:
     """Energy that MC particles left in the elements of one kind, by event (`offsets`, (E + 1,)).
 
@@ -37,7 +38,7 @@ class Deposits:
     total_R: F64
     unlinked_R: F64
 
-    @property
+    @cached_property
     def event_R(self) -> I64:
         """Event of every element row, shape (R,)."""
         counts = np.diff(self.offsets)

@@ -86,9 +86,13 @@ def _owned(record: Record, particle_K: I64, element_K: I64, value_K: F64) -> Pai
     if not keep_K.all():
         owner_K, element_K, value_K = owner_K[keep_K], element_K[keep_K], value_K[keep_K]
     owner_K, element_K, value_K = sum_pairs(owner_K, element_K, value_K)
-    order = order_of(record.event_N[owner_K])
-    offsets = np.searchsorted(record.event_N[owner_K[order]], np.arange(len(record.offsets)))
-    return Pairs(owner_K[order], element_K[order], value_K[order], offsets.astype(np.int64))
+    event_K = record.event_N[owner_K]
+    if (event_K[1:] < event_K[:-1]).any():
+        order = order_of(event_K)
+        owner_K, element_K, value_K = owner_K[order], element_K[order], value_K[order]
+        event_K = event_K[order]
+    offsets = np.searchsorted(event_K, np.arange(len(record.offsets))).astype(np.int64)
+    return Pairs(owner_K, element_K, value_K, offsets)
 
 
 def _finite_events(

@@ -201,8 +201,9 @@ def _target_energy(
         deposits.kind.name: deposits.event_R,
     }
     for name, event_R in places.items():
-        energy_R = arrays[name].momentum_RM[:, MOMENTUM.index("energy")]
-        energy_E += np.bincount(event_R, weights=energy_R, minlength=collections.events)
+        hosts = np.flatnonzero(arrays[name].class_R > 0)
+        energy = arrays[name].momentum_RM[hosts, MOMENTUM.index("energy")]
+        energy_E += np.bincount(event_R[hosts], weights=energy, minlength=collections.events)
     return energy_E
 
 
