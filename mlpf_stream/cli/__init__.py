@@ -14,6 +14,7 @@ import typer
 
 from mlpf_stream import __version__
 from mlpf_stream.cli.convert import convert
+from mlpf_stream.cli.display import display
 from mlpf_stream.cli.download import download
 from mlpf_stream.cli.evaluate import evaluate
 from mlpf_stream.cli.inspect import inspect
@@ -34,7 +35,7 @@ app = typer.Typer(
     "5 training failed, 143 stopped on request after a checkpoint.",
 )
 
-VERBS = (simulate, download, convert, inspect, train, evaluate, report, schema)
+VERBS = (simulate, download, convert, inspect, display, train, evaluate, report, schema)
 """In the order of a first walk through the house."""
 
 EXTRAS = {"torch": "train", "safetensors": "train", "ray": "ray"}

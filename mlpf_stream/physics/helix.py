@@ -1,7 +1,7 @@
 """Where tracks meet the calorimeter: the helix through the published track features.
 
 Elements flow in, points and directions flow out; `linking` measures clusters against them.
-Shape letters: R track rows, F features, 3 coordinates x, y, z.
+Shape letters: R track rows, F features, N points of a track, 3 coordinates x, y, z.
 """
 
 from dataclasses import dataclass
@@ -55,31 +55,67 @@ def track_impacts(x_RF: F32, detector: Detector) -> Impacts:
     Source: EDM4HEP track parameters (LC-DET-2006-004): sign of omega = sign of the charge, phi the
     direction of flight at the point of closest approach (-d0 sin phi, d0 cos phi, z0).
     """
+    path_R = _path_to_face(x_RF, detector)
+    point_R3 = _points(x_RF, path_R[:, None])[:, 0]
     phi_R = np.arctan2(_column(x_RF, "sin_phi"), _column(x_RF, "cos_phi"))
     tan_lambda_R, omega_R = _column(x_RF, "tan_lambda"), _column(x_RF, "omega")
-    d0_R, z0_R = _column(x_RF, "d0"), _column(x_RF, "z0")
-    path_R = np.minimum(
-        _path_to_barrel(d0_R, omega_R, detector.barrel_radius),
-        _path_to_endcap(z0_R, tan_lambda_R, detector.endcap_z),
-    )
-    half_turn_R = np.pi / np.maximum(np.abs(omega_R), np.pi / LONGEST_PATH)
-    path_R = np.where(np.isfinite(path_R), np.minimum(path_R, LONGEST_PATH), half_turn_R)
-    # The chord of an arc of length s that turns by omega s; np.sinc holds for straight tracks too.
-    half_R = omega_R * path_R / 2
-    chord_R = path_R * np.sinc(half_R / np.pi)
-    point_R3 = np.stack(
-        [
-            -d0_R * np.sin(phi_R) + chord_R * np.cos(phi_R - half_R),
-            d0_R * np.cos(phi_R) + chord_R * np.sin(phi_R - half_R),
-            z0_R + tan_lambda_R * path_R,
-        ],
-        axis=1,
-    )
-    cos_R, sin_R = np.cos(phi_R - 2 * half_R), np.sin(phi_R - 2 * half_R)
+    turn_R = omega_R * path_R
+    cos_R, sin_R = np.cos(phi_R - turn_R), np.sin(phi_R - turn_R)
     cos_lambda_R1 = 1 / np.hypot(1.0, tan_lambda_R)[:, None]
     direction_R3 = np.stack([cos_R, sin_R, tan_lambda_R], axis=1) * cos_lambda_R1
     bend_R3 = np.stack([sin_R * omega_R, -cos_R * omega_R, 0 * omega_R], axis=1) * cos_lambda_R1**2
     return Impacts(point_R3, direction_R3, bend_R3)
+
+
+def track_paths(x_RF: F32, detector: Detector, points: int, reach_R: F64 | None = None) -> F64:
+    """Return points of the way of tracks to the inner calorimeter face.
+
+    Args:
+        x_RF: track features, shape (R, 16), columns of `columns.TRACK`.
+        detector: its barrel radius and endcap plane [mm] are the face, taken as a cylinder.
+        points: how many, from the point of closest approach to the face, both included.
+        reach_R: where not to the face, longest way of each track [mm].
+
+    Returns:
+        Points, shape (R, points, 3) [mm].
+    """
+    path_R = _path_to_face(x_RF, detector)
+    if reach_R is not None:
+        path_R = np.minimum(path_R, reach_R / np.hypot(1.0, _column(x_RF, "tan_lambda")))
+    return _points(x_RF, path_R[:, None] * np.linspace(0.0, 1.0, points))
+
+
+def _path_to_face(x_RF: F32, detector: Detector) -> F64:
+    """Return the transverse path to the face [mm]; to the farthest point where it is not met."""
+    omega_R = _column(x_RF, "omega")
+    path_R = np.minimum(
+        _path_to_barrel(_column(x_RF, "d0"), omega_R, detector.barrel_radius),
+        _path_to_endcap(_column(x_RF, "z0"), _column(x_RF, "tan_lambda"), detector.endcap_z),
+    )
+    half_turn_R = np.pi / np.maximum(np.abs(omega_R), np.pi / LONGEST_PATH)
+    return np.where(np.isfinite(path_R), np.minimum(path_R, LONGEST_PATH), half_turn_R)
+
+
+def _points(x_RF: F32, path_RN: F64) -> F64:
+    """Return where tracks are after some transverse paths [mm], shape (R, N, 3)."""
+    phi_R1, tan_lambda_R1, omega_R1, d0_R1, z0_R1 = (
+        column[:, None]
+        for column in (
+            np.arctan2(_column(x_RF, "sin_phi"), _column(x_RF, "cos_phi")),
+            *(_column(x_RF, name) for name in ("tan_lambda", "omega", "d0", "z0")),
+        )
+    )
+    # The chord of an arc of length s that turns by omega s; np.sinc holds for straight tracks too.
+    half_RN = omega_R1 * path_RN / 2
+    chord_RN = path_RN * np.sinc(half_RN / np.pi)
+    return np.stack(
+        [
+            -d0_R1 * np.sin(phi_R1) + chord_RN * np.cos(phi_R1 - half_RN),
+            d0_R1 * np.cos(phi_R1) + chord_RN * np.sin(phi_R1 - half_RN),
+            z0_R1 + tan_lambda_R1 * path_RN,
+        ],
+        axis=2,
+    )
 
 
 def _column(x_RF: F32, name: str) -> F64:
