@@ -128,10 +128,7 @@ def count_truth(
 def _shared(deposits: Deposits, owned: Pairs) -> I64:
     """Return the elements of which two owners hold a large part each."""
     rows = len(deposits.total_R)
-    owners_R = np.bincount(owned.element_K, minlength=rows)
-    among_K = np.flatnonzero(owners_R[owned.element_K] > 1)
-    if not len(among_K):
-        return among_K
+    among_K = owned.sharing
     energy_R = np.bincount(deposits.element_K, weights=deposits.energy_K, minlength=rows)
     element_K = owned.element_K[among_K]
     large_K = owned.value_K[among_K] >= SHARED * energy_R[element_K]

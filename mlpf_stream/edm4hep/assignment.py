@@ -7,6 +7,7 @@ Shape letters: N MC rows, V visible particles in the order of service, K pairs.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -23,10 +24,8 @@ The published definition has no such limit; without it a neighbour's crumb hosts
 energy is elsewhere. A shower has hundreds of hits: there it is a share of its largest deposit.
 """
 
-_NOBODY: Final = np.iinfo(np.int64).max
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pairs:
     """Contributions of particle rows to element rows: share of a track, or GeV of cluster or hit.
 
@@ -37,6 +36,11 @@ class Pairs:
     element_K: I64
     value_K: F64
     offsets: I64
+
+    @cached_property
+    def sharing(self) -> I64:
+        """The pairs whose element has more than one."""
+        return np.flatnonzero(np.bincount(self.element_K)[self.element_K] > 1)
 
     def where(self, keep_K: Bool) -> "Pairs":
         """Return some of the pairs."""
@@ -55,20 +59,13 @@ class Pairs:
 
         Of equal contributions that of the smallest particle row is taken.
         """
-        return _largest((self.element_K, self.particle_K, self.value_K), elements, -np.inf)
-
-
-def _largest(pairs: tuple[I64, I64, F64], rows: int, above: float) -> I64:
-    """Return per row the smallest partner with the largest value above a limit, -1 for none."""
-    of_K, what_K, value_K = pairs
-    best = np.full(rows, above)
-    np.maximum.at(best, of_K, value_K)
-    winner_K = np.flatnonzero(value_K == best[of_K])
-    winner_K = winner_K[value_K[winner_K] > above]
-    found = np.full(rows, _NOBODY, np.int64)
-    np.minimum.at(found, of_K[winner_K], what_K[winner_K])
-    found[found == _NOBODY] = -1
-    return found
+        found = np.full(elements, -1, np.int64)
+        found[self.element_K] = self.particle_K
+        # Most hits belong to one particle alone: the rest is worth a sort.
+        element_K, particle_K = self.element_K[self.sharing], self.particle_K[self.sharing]
+        order = np.lexsort((-particle_K, self.value_K[self.sharing], element_K))
+        found[element_K[order]] = particle_K[order]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +119,8 @@ class _Choices:
 
     def __init__(self, pairs: Pairs, least: Callable[[F64], float]) -> None:
         self._pairs, self._least = pairs, least
-        rows = int(pairs.particle_K.max(initial=-1)) + 1
-        self._first_N = _largest((pairs.particle_K, pairs.element_K, pairs.value_K), rows, 0.0)
+        self._offsets: list[int] = pairs.offsets.tolist()
+        self._first_N = _first_choices(pairs)
 
     def first(self, particle_Q: I64) -> list[int]:
         """Return the first choice of every particle, -1 for none."""
@@ -136,13 +133,29 @@ class _Choices:
     def others(self, particle: int, event: int) -> list[int]:
         """Return all choices of one particle, best first, then by element."""
         pairs = self._pairs
-        here = slice(*pairs.offsets[event : event + 2])
-        own = np.flatnonzero(pairs.particle_K[here] == particle)
-        element_K, value_K = pairs.element_K[here][own], pairs.value_K[here][own]
-        able_K = np.flatnonzero((value_K >= self._least(value_K)) & (value_K > 0))
-        order = np.lexsort((element_K[able_K], -value_K[able_K]))
-        found: list[int] = element_K[able_K[order]].tolist()
-        return found
+        first, last = self._offsets[event], self._offsets[event + 1]
+        own = (pairs.particle_K[first:last] == particle).nonzero()[0] + first
+        value_K = pairs.value_K[own]
+        least = self._least(value_K)
+        # A few dozen at most: Python sorts them faster than numpy starts to.
+        ranked = sorted(zip((-value_K).tolist(), pairs.element_K[own].tolist(), strict=True))
+        return [element for minus, element in ranked if -minus >= least and minus < 0]
+
+
+def _first_choices(pairs: Pairs) -> I64:
+    """Return per particle row the element of its largest value, the first of equal ones, else -1.
+
+    It has as many rows as the largest particle row that occurs asks for.
+    """
+    best_N = np.zeros(int(pairs.particle_K.max(initial=-1)) + 1)
+    np.maximum.at(best_N, pairs.particle_K, pairs.value_K)
+    best_K = np.flatnonzero(pairs.value_K == best_N[pairs.particle_K])
+    best_K = best_K[pairs.value_K[best_K] > 0]
+    particle_K, element_K = pairs.particle_K[best_K], pairs.element_K[best_K]
+    first_N = np.full(len(best_N), -1, np.int64)
+    order = np.lexsort((-element_K, particle_K))
+    first_N[particle_K[order]] = element_K[order]
+    return first_N
 
 
 def _serve(particle_Q: I64, event_Q: I64, choices: _Choices) -> tuple[I64, I64]:

@@ -104,7 +104,7 @@ def read_events(path: str, request: ReadRequest) -> Iterator[tuple[Events, ReadC
         )
     with ExitStack() as stack:
         file = stack.enter_context(open_events(path))
-        _check_mode(file, request)
+        check_mode(file, request.detector, request.mode)
         field, source = choose_field(file, request.detector, request.field)
         return _steps(stack.pop_all(), file, request, (field, source))
 
@@ -148,11 +148,15 @@ def _summed() -> list[str]:
     return [item.name for item in fields(ReadCounts) if item.name not in fixed]
 
 
-def _check_mode(file: EventFile, request: ReadRequest) -> None:
-    """Refuse hit mode where hits or their truth are not stored."""
-    if request.mode != "hits":
+def check_mode(file: EventFile, detector: Detector, mode: Mode) -> None:
+    """Refuse hit mode where hits or their truth are not stored.
+
+    Raises:
+        SchemaError: names what the file lacks.
+    """
+    if mode != "hits":
         return
-    if not set(request.detector.calorimeter_hits) & set(file.facts.hits):
+    if not set(detector.calorimeter_hits) & set(file.facts.hits):
         raise SchemaError(
             f"expected calorimeter hit collections for mode 'hits', found none in {file.path!r}; "
             "use mode 'clusters', or a file that kept its hits"

@@ -30,17 +30,12 @@ def hit_features(collections: Collections, cells: Cells) -> tuple[F32, tuple[str
     )
     # In single precision throughout: that of positions in files, and of features.
     radius = np.sqrt(x * x + y * y)
-    on_axis = np.flatnonzero(radius == 0)
-    distance = np.sqrt(radius * radius + z * z)
     eta = np.clip(np.arcsinh(z / radius), -ETA_MAX, ETA_MAX)
-    transverse, sine, cosine = energy * radius / distance, y / radius, x / radius
-    for values, limit in (
-        (eta, np.sign(z[on_axis]) * ETA_MAX),
-        (transverse, 0.0),
-        (sine, 0.0),
-        (cosine, 1.0),
-    ):
-        values[on_axis] = limit
+    sine, cosine = y / radius, x / radius
+    transverse = energy * (radius / np.sqrt(radius * radius + z * z))
+    on_axis = np.flatnonzero(radius == 0)
+    eta[on_axis] = np.sign(z[on_axis]) * ETA_MAX
+    transverse[on_axis], sine[on_axis], cosine[on_axis] = 0.0, 0.0, 1.0
     put("et", transverse)
     put("eta", eta)
     put("sin_phi", sine)

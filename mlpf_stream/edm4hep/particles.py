@@ -43,7 +43,8 @@ def _columns(vector_P4: F64) -> F32:
 
 def classes_of(pdg_P: I64, charge_P: F64) -> I8:
     """Return the class index of many particles by PDG id and charge, shape (P,)."""
-    pairs = np.stack([pdg_P.astype(np.int64), (charge_P != 0).astype(np.int64)], axis=1)
-    unique, inverse = np.unique(pairs, axis=0, return_inverse=True)
-    classes = np.array([class_of(int(pdg), float(charge)) for pdg, charge in unique], np.int8)
-    return classes[inverse.reshape(-1)] if len(unique) else np.zeros(0, np.int8)
+    key_P = 2 * pdg_P.astype(np.int64) + (charge_P != 0)
+    unique = np.unique(key_P)
+    classes = np.array([class_of(int(key) >> 1, float(key & 1)) for key in unique], np.int8)
+    class_P: I8 = classes[np.searchsorted(unique, key_P)]
+    return class_P

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
+
 from mlpf_stream.edm4hep.collections import Collections
 from mlpf_stream.edm4hep.leaves import (
     CLUSTER_LINKS,
@@ -103,6 +105,14 @@ class EventFile:
 
     def __contains__(self, leaf: str) -> bool:
         return leaf in self._found
+
+    def estimated_rows(self, leaf: str) -> int:
+        """Return about how many rows a leaf has, from its decompressed bytes; 0 if not stored."""
+        if leaf not in self._found:
+            return 0
+        offsets = 4 * self.entries
+        size = int(self._found[leaf].uncompressed_bytes) - offsets
+        return max(0, size // np.dtype(_DTYPES[leaf]).itemsize)
 
     def first(self, leaves: Iterable[Leaf], entries: int) -> Collections:
         """Return only `leaves` of the first `entries` events; those not stored are absent.
