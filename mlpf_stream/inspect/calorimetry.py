@@ -9,7 +9,7 @@ import numpy as np
 
 from mlpf_stream.columns import CLASSES, CLUSTER, HIT, SUBDETECTORS
 from mlpf_stream.event import F64, I64, Bool, gather_index
-from mlpf_stream.inspect.measures import Measure, Share, Values, share
+from mlpf_stream.inspect.measures import Measure, Share, Values, quotient, share
 from mlpf_stream.inspect.ownership import Ownership, angle_between
 from mlpf_stream.physics.four_momenta import four_momenta
 
@@ -17,6 +17,8 @@ ACCEPTED_ETA: Final = 2.5
 """Particles and deposits beyond are near the beam pipe: not looked at."""
 LEAST_EVENT: Final = 5.0
 """Least energy of an event whose sums are compared [GeV]."""
+LEAST_SHOWER: Final = 0.5
+"""Least energy of particles that surely leave something [GeV]."""
 FACE: Final = 0.97
 """What lies nearer than this part of the distance to the calorimeter's face is inside it."""
 LONE_ENERGY: Final = 2.0
@@ -45,7 +47,25 @@ def calorimetry_measures(owned: Ownership) -> dict[str, Measure]:
         "calorimeter_energy": _event_energy(owned, calorimeter_R),
         "hits_per_gev": _hits_per_gev(owned, calorimeter_R),
     }
+    if deposit.kind == CLUSTER:
+        measured["clusters_per_particle"] = quotient(
+            event_R[_accepted(owned)], _showering(owned), events
+        )
     return measured | _lone_photons(owned, calorimeter_R)
+
+
+def _accepted(owned: Ownership) -> Bool:
+    """Return which rows lie in the acceptance."""
+    return np.asarray(np.abs(_eta(_position(owned))) < ACCEPTED_ETA)
+
+
+def _showering(owned: Ownership) -> I64:
+    """Return the events of the particles that should leave something in the calorimeter."""
+    generator = owned.generator
+    here_P = np.abs(generator.column("eta")) < ACCEPTED_ETA
+    here_P &= generator.column("energy") > LEAST_SHOWER
+    event_P: I64 = generator.event_P[here_P]
+    return event_P
 
 
 def _in_calorimeter(owned: Ownership) -> Bool:
@@ -79,7 +99,7 @@ def _event_energy(owned: Ownership, calorimeter_R: Bool) -> Values:
     generator, deposit, events = owned.generator, owned.deposit, owned.events
     here_P = (np.abs(generator.column("eta")) < ACCEPTED_ETA) & (generator.class_P != _MUON)
     expected_E = np.bincount(generator.event_P[here_P], generator.column("energy")[here_P], events)
-    here_R = calorimeter_R & (np.abs(_eta(_position(owned))) < ACCEPTED_ETA)
+    here_R = calorimeter_R & _accepted(owned)
     energy_E = np.bincount(deposit.event_R[here_R], deposit.feature("energy")[here_R], events)
     used = np.flatnonzero(expected_E > LEAST_EVENT)
     return Values(energy_E[used] / expected_E[used], used.astype(np.int64), events)

@@ -60,7 +60,7 @@ _TRUTH = (
     ),
     _always("class_of_host", "class by particle and host (Pata et al. 2023, section 2)"),
     _always("charge_of_particle", "a charged particle on a track keeps its charge"),
-    _part("unmerged", 0.3, 1.0, "merging is the exception, but in pi0 guns, whose photons overlap"),
+    _part("unmerged", 0.1, 1.0, "merging is the exception, but for the photons of hard pi0"),
     _middle(
         "target_energy",
         0.97,
@@ -82,7 +82,7 @@ _TRUTH = (
         "share of that energy whose main particle is a target: the rest merged or is invisible",
     ),
     _part("dropped_energy", 0.0, 0.01, "visible energy without a host nearby is a rarity"),
-    _part("merged_particles", 0.0, 0.5, "merging is the exception"),
+    _part("merged_particles", 0.0, 0.6, "a cluster holds one photon of a hard pi0 or rho too many"),
     _part("dangling_hits", 0.0, 0.01, "hits of clusters that were not stored carry no truth"),
 )
 
@@ -128,20 +128,13 @@ _CLASSES = (
     ),
     _part("matched_electron", 0.95, 1.0, "the same"),
     _part("matched_muon", 0.95, 1.0, "the same"),
-    _part("matched_photon", 0.5, 1.0, "those of one hard pi0 share a cluster"),
-    _part("matched_neutral_hadron", 0.75, 1.0, "some fly through or merge"),
-    _part(
-        "class_charged_hadron", 0.85, 1.15, "targets per particle; a lost track makes it neutral"
-    ),
-    _part("class_electron", 0.8, 1.2, "targets per particle; a lost track makes it a photon"),
-    _part("class_muon", 0.85, 1.15, "targets per particle"),
-    _part("class_photon", 0.5, 1.2, "targets per particle; merging removes, lost electrons add"),
-    _part(
-        "class_neutral_hadron",
-        0.6,
-        2.5,
-        "targets per particle; there are ten times as many charged ones to lose their track",
-    ),
+    _part("matched_photon", 0.45, 1.0, "those of one hard pi0 share a cluster: half is left"),
+    _part("matched_neutral_hadron", 0.65, 1.0, "some fly through, or merge inside jets"),
+    _part("kept_charged_hadron", 0.85, 1.0, "of those: a lost track makes it a neutral hadron"),
+    _part("kept_electron", 0.85, 1.0, "of those: a lost track makes it a photon"),
+    _part("kept_muon", 0.9, 1.0, "of those: a lost track makes it a neutral hadron"),
+    _part("kept_photon", 0.8, 1.0, "of those: a conversion makes it a charged hadron"),
+    _part("kept_neutral_hadron", 0.95, 1.0, "of those: a decay makes it a charged hadron"),
 )
 
 _CALORIMETRY = (
@@ -153,7 +146,18 @@ _CALORIMETRY = (
     ),
     _middle("photon_energy", 0.9, 1.1, "deposits of a lone photon are calibrated to its energy"),
     _middle("photon_direction", 0.0, 0.05, "and lie where it flies [rad]"),
-    _part("hits_per_gev", 10.0, 60.0, "28 to 30 in full simulation of CLD and ILD"),
+    _part(
+        "hits_per_gev",
+        10.0,
+        80.0,
+        "28 to 30 in full simulation of CLD and ILD; dense showers have half, muons twice as many",
+    ),
+    _part(
+        "clusters_per_particle",
+        0.4,
+        4.0,
+        "per particle above 0.5 GeV: photons of a pi0 share one, hadrons break into two or three",
+    ),
     _part("behind_face", 0.97, 1.0, "calorimeters begin at the face that is stated, in mm"),
 )
 

@@ -94,28 +94,26 @@ def _trackable(owned: Ownership) -> I64:
     return event_P
 
 
-def class_measures(owned: Ownership) -> dict[str, Measure]:
-    """Return, class by class, which particles are a target, and how many targets there are."""
-    generator, targets = owned.generator, owned.chunk.events.targets
-    measured: dict[str, Measure] = {}
-    for number, name in enumerate(CLASSES[1:], start=1):
-        here_P, there_P = (
-            (part.class_P == number)
-            & (np.abs(part.column("eta")) < TRACKER_ETA)
-            & (part.column("energy") > LEAST_ENERGY[name])
-            & (part.column("pt") > LEAST_PT)
-            for part in (generator, targets)
-        )
-        measured[f"matched_{name}"] = share(
-            owned.targets_P[here_P] > 0, generator.event_P[here_P], owned.events
-        )
-        measured[f"class_{name}"] = quotient(
-            targets.event_P[there_P], generator.event_P[here_P], owned.events
-        )
-    return measured
-
-
 LEAST_ENERGY: Final = {
     "charged_hadron": 1.0, "neutral_hadron": 2.0, "photon": 1.0, "electron": 1.0, "muon": 3.0
 }  # fmt: skip
 """Least energy of particles that a detector should see [GeV], by class."""
+
+
+def class_measures(owned: Ownership) -> dict[str, Measure]:
+    """Return, class by class, which particles are a target, and which of those keep their class."""
+    generator = owned.generator
+    fiducial_P = np.abs(generator.column("eta")) < TRACKER_ETA
+    fiducial_P &= generator.column("pt") > LEAST_PT
+    measured: dict[str, Measure] = {}
+    for number, name in enumerate(CLASSES[1:], start=1):
+        least = LEAST_ENERGY[name]
+        here_P = fiducial_P & (generator.class_P == number) & (generator.column("energy") > least)
+        found_P = here_P & (owned.targets_P > 0)
+        measured[f"matched_{name}"] = share(
+            found_P[here_P], generator.event_P[here_P], owned.events
+        )
+        measured[f"kept_{name}"] = share(
+            owned.host_class_P[found_P] == number, generator.event_P[found_P], owned.events
+        )
+    return measured
