@@ -168,6 +168,7 @@ class Detector:
 
     `calorimeter_hits` are the hit collections of its calorimeters, in the order of their
     subdetector: those whose name starts with ECAL are ECAL, HCAL HCAL, the rest other.
+    `tracker_hits` are those of its tracker, which are elements only if asked for.
     """
 
     name: str
@@ -175,9 +176,19 @@ class Detector:
     barrel_radius: float
     endcap_z: float
     calorimeter_hits: tuple[str, ...]
+    tracker_hits: tuple[str, ...] = ()
 
 
 _CALORIMETERS: Final = ("ECALBarrel", "ECALEndcap", "HCALBarrel", "HCALEndcap", "HCALOther", "MUON")
+
+_TRACKERS: Final = (
+    "VXDTrackerHits",
+    "VXDEndcapTrackerHits",
+    "ITrackerHits",
+    "ITrackerEndcapHits",
+    "OTrackerHits",
+    "OTrackerEndcapHits",
+)
 
 DETECTORS: Final[dict[str, Detector]] = {
     detector.name: detector
@@ -185,8 +196,10 @@ DETECTORS: Final[dict[str, Detector]] = {
         # Source: key4hep/k4geo compact files CLIC_o3_v14, CLD_o2_v05. ILD is the FCC-ee variant:
         # 2 T, and track states at the calorimeter that lie on CLD's faces, both measured in a
         # published file (ILD at a linear collider: 3.5 T, 1804.8 mm, 2411.8 mm).
-        Detector("clic", 4.0, 1500.0, 2307.0, (*_CALORIMETERS, "ECALOther", "LumiCal_Hits")),
-        Detector("cld", 2.0, 2150.0, 2307.0, _CALORIMETERS),
+        Detector(
+            "clic", 4.0, 1500.0, 2307.0, (*_CALORIMETERS, "ECALOther", "LumiCal_Hits"), _TRACKERS
+        ),
+        Detector("cld", 2.0, 2150.0, 2307.0, _CALORIMETERS, _TRACKERS),
         Detector("ild", 2.0, 2150.0, 2307.0, _CALORIMETERS),
     )
 }

@@ -14,7 +14,7 @@ from mlpf_stream.columns import CLUSTER, HIT, Detector, ElementKind, Mode
 from mlpf_stream.edm4hep.collections import Collections
 from mlpf_stream.edm4hep.hits import Cells, ClusterHits
 from mlpf_stream.edm4hep.leaves import CLUSTER_LINKS, CLUSTERS, HIT_LINKS
-from mlpf_stream.edm4hep.links import hit_links, truth_source
+from mlpf_stream.edm4hep.links import element_links, hit_links, truth_source
 from mlpf_stream.edm4hep.relations import Links, links
 from mlpf_stream.errors import SchemaError
 from mlpf_stream.event import F64, I64
@@ -78,13 +78,14 @@ def _in_hits(collections: Collections, cells: Cells) -> Deposits:
             f"expected {HIT_LINKS!r} for mode 'hits', found none in {collections.source!r}: hits "
             "have no truth; keep these links when the file is made, or use mode 'clusters'"
         )
-    energy_H = cells.energy_H
-    found = hit_links(collections, cells.hits)
+    hits = cells.elements
+    energy_H = hits.column(collections, "energy", "float64")
+    found = element_links(collections, hits)
     unlinked_H = energy_H.copy()
     unlinked_H[found.from_L] = 0.0
     return Deposits(
         HIT,
-        cells.hits.offsets,
+        hits.offsets,
         found.to_L,
         found.from_L,
         energy_H[found.from_L] * found.weight_L,

@@ -88,7 +88,7 @@ def build_elements(
                 arrays[kind.name] = _arrays(collections, kind, columns, f"{CLUSTERS}.energy")
             elif kind is HIT:
                 x_RF, lacking = hit_features(collections, cells)
-                arrays[kind.name] = ElementArrays(x_RF, cells.hits.offsets)
+                arrays[kind.name] = ElementArrays(x_RF, cells.elements.offsets)
             missing += lacking
     return ElementSet(arrays, missing, dangling_R)
 

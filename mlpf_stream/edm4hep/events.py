@@ -14,7 +14,8 @@ import numpy as np
 from mlpf_stream.columns import CLUSTER, FIELD_TOLERANCE, TRACK, Detector, Mode
 from mlpf_stream.edm4hep.accounts import TruthCounts
 from mlpf_stream.edm4hep.candidates import FIELD_LEAVES, measure_field
-from mlpf_stream.edm4hep.leaves import HIT_LINKS
+from mlpf_stream.edm4hep.hits import tracker_sources
+from mlpf_stream.edm4hep.leaves import HIT_LINKS, TRACKER_HITS
 from mlpf_stream.edm4hep.links import TruthSource, truth_source
 from mlpf_stream.edm4hep.reader import EventFile, open_events
 from mlpf_stream.edm4hep.selection import needed_leaves
@@ -41,7 +42,8 @@ class ReadRequest:
     """How to read one file; `field` [T] is None where the file or the detector decides.
 
     `baseline` makes the candidates of a file that stores none, from its tracks and clusters in
-    whatever mode; without it such events have no candidates.
+    whatever mode; without it such events have no candidates. `tracker_hits` makes those of the
+    tracker elements of hit mode too.
     """
 
     detector: Detector
@@ -50,6 +52,7 @@ class ReadRequest:
     mode: Mode
     file_id: str
     baseline: Baseline | None = None
+    tracker_hits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,8 @@ def read_events(path: str, request: ReadRequest) -> Iterator[tuple[Events, ReadC
     with ExitStack() as stack:
         file = stack.enter_context(open_events(path))
         check_mode(file, request.detector, request.mode)
+        if request.tracker_hits:
+            _check_tracker(file, request)
         field, source = choose_field(file, request.detector, request.field)
         return _steps(stack.pop_all(), file, request, (field, source))
 
@@ -168,12 +173,34 @@ def check_mode(file: EventFile, detector: Detector, mode: Mode) -> None:
         )
 
 
+def _check_tracker(file: EventFile, request: ReadRequest) -> None:
+    """Refuse tracker hits in another mode, where none are stored, or where they have no truth."""
+    if request.mode != "hits":
+        raise ConfigError(f"expected mode 'hits' for tracker hits, found {request.mode!r}")
+    stored = [source.name for source in tracker_sources(file, request.detector)]
+    if not stored:
+        raise SchemaError(
+            f"expected tracker hit collections of detector {request.detector.name}, found none in "
+            f"{file.path!r}; leave tracker hits out, or give a file that kept them"
+        )
+    for name in stored:
+        relation, simulated = TRACKER_HITS[name]
+        for leaf in (f"_{relation}_to.index", f"_{simulated}_particle.index"):
+            if leaf not in file:
+                raise SchemaError(
+                    f"expected {leaf!r} for the truth of tracker hits {name!r}, found none in "
+                    f"{file.path!r}; leave tracker hits out, or keep these when the file is made"
+                )
+
+
 def _steps(
     stack: ExitStack, file: EventFile, request: ReadRequest, field: tuple[float, FieldSource]
 ) -> Iterator[tuple[Events, ReadCounts]]:
     """Read, convert and count one step after the other; `stack` closes the file."""
     baseline = None if file.facts.has_candidates else request.baseline
-    asked = StepRequest(request.detector, request.mode, field[0], baseline is not None)
+    asked = StepRequest(
+        request.detector, request.mode, field[0], baseline is not None, request.tracker_hits
+    )
     first, truth = 0, truth_source(file, request.detector)
     if request.mode == "hits":
         truth = "hits"

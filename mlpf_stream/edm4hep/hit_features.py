@@ -18,7 +18,7 @@ def hit_features(collections: Collections, cells: Cells) -> tuple[F32, tuple[str
     The momentum of a hit is its energy along the line from the origin. A hit on the beam axis has
     eta = +-ETA_MAX (0 at the origin) and phi = 0.
     """
-    hits = cells.hits
+    hits = cells.elements
     x_HF = np.zeros((hits.count, HIT.width), np.float32)
 
     def put(name: str, values_H: Rows) -> None:

@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from mlpf_stream.columns import HIT, SUBDETECTORS, Detector
+from mlpf_stream.columns import HIT, SUBDETECTORS, TRACKER_HIT, Detector
 from mlpf_stream.edm4hep.collections import Collections, Contents
 from mlpf_stream.edm4hep.leaves import CLUSTERS
 from mlpf_stream.edm4hep.relations import slices
@@ -93,6 +93,16 @@ def calorimeter_sources(stored: Contents, detector: Detector) -> tuple[HitSource
     )
 
 
+def tracker_sources(stored: Contents, detector: Detector) -> tuple[HitSource, ...]:
+    """Return the tracker hit collections that are stored."""
+    code = SUBDETECTORS.index("tracker")
+    return tuple(
+        HitSource(name, "eDep", code, TRACKER_HIT)
+        for name in detector.tracker_hits
+        if f"{name}.eDep" in stored
+    )
+
+
 def read_hits(collections: Collections, sources: Sequence[HitSource]) -> Hits:
     """Return the rows of all hits of some collections."""
     offsets_S = [collections[f"{source.name}.{source.energy}"].offsets for source in sources]
@@ -155,7 +165,8 @@ def _source_of(collections: Collections, hits: Hits, ids_R: Rows) -> I64:
     """Return the number of the source with each collection id, -1 for an id of none."""
     source_R = np.full(len(ids_R), -1, np.int64)
     for number, source in enumerate(hits.sources):
-        source_R[ids_R == collections.ids[source.name]] = number
+        if source.name in collections.ids:
+            source_R[ids_R == collections.ids[source.name]] = number
     return source_R
 
 
@@ -172,20 +183,33 @@ def cluster_hits(collections: Collections, hits: Hits) -> ClusterHits:
 
 
 class Cells:
-    """The stored calorimeter hits of some events and of their clusters, each looked up once."""
+    """The stored hits of some events, and those of their clusters, each looked up once.
 
-    def __init__(self, collections: Collections, detector: Detector) -> None:
+    With `tracker_hits` those of the tracker are elements beside the calorimeter's.
+    """
+
+    def __init__(
+        self, collections: Collections, detector: Detector, *, tracker_hits: bool = False
+    ) -> None:
         self._collections = collections
         self._sources = calorimeter_sources(collections, detector)
+        self._tracker = tracker_sources(collections, detector) if tracker_hits else ()
 
     @cached_property
     def hits(self) -> Hits:
-        """All hits."""
+        """All calorimeter hits: clusters are made of them."""
         return read_hits(self._collections, self._sources)
 
     @cached_property
+    def elements(self) -> Hits:
+        """All hits that are elements: of each event first the calorimeters', then the tracker's."""
+        if not self._tracker:
+            return self.hits
+        return read_hits(self._collections, (*self._sources, *self._tracker))
+
+    @cached_property
     def energy_H(self) -> F64:
-        """Energy of every hit."""
+        """Energy of every calorimeter hit."""
         energy_H: F64 = self.hits.column(self._collections, "energy", "float64")
         return energy_H
 

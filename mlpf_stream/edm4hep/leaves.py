@@ -171,10 +171,36 @@ def hit_leaves(collection: str) -> tuple[Leaf, ...]:
     )
 
 
+TRACKER_HITS: Final = {
+    "VXDTrackerHits": ("VXDTrackerHitRelations", "VertexBarrelCollection"),
+    "VXDEndcapTrackerHits": ("VXDEndcapTrackerHitRelations", "VertexEndcapCollection"),
+    "ITrackerHits": ("InnerTrackerBarrelHitsRelations", "InnerTrackerBarrelCollection"),
+    "ITrackerEndcapHits": ("InnerTrackerEndcapHitsRelations", "InnerTrackerEndcapCollection"),
+    "OTrackerHits": ("OuterTrackerBarrelHitsRelations", "OuterTrackerBarrelCollection"),
+    "OTrackerEndcapHits": ("OuterTrackerEndcapHitsRelations", "OuterTrackerEndcapCollection"),
+}
+"""Tracker hit collections, each with its relations to simulated hits, and those hits."""
+
+
+def tracker_leaves(collection: str) -> tuple[Leaf, ...]:
+    """Return the leaves of one tracker hit collection and of its way to MC particles, optional."""
+    relation, simulated = TRACKER_HITS[collection]
+    return (
+        *_leaves(collection, "float32", ("eDep", "time")),
+        *_leaves(collection, "float64", _xyz("position")),
+        *_leaves(collection, "int32", ("type",)),
+        Leaf(f"_{relation}_from.index", "int32"),
+        Leaf(f"_{relation}_to.index", "int32"),
+        Leaf(f"_{simulated}_particle.index", "int32"),
+        Leaf(f"_{simulated}_particle.collectionID", "uint32"),
+    )
+
+
 def all_leaves() -> tuple[Leaf, ...]:
     """Return every leaf that a file may hold, in the order of writing."""
     hits = [leaf for name in HIT_COLLECTIONS for leaf in hit_leaves(name)]
-    return (*_FIXED, *hits)
+    tracker = [leaf for name in TRACKER_HITS for leaf in tracker_leaves(name)]
+    return (*_FIXED, *hits, *tracker)
 
 
 _RENAMED: Final = {
@@ -204,6 +230,10 @@ _OLD_COLLECTIONS: Final[dict[str, tuple[str, ...]]] = {
 _LINKS: Final = (TRACK_LINKS, CLUSTER_LINKS, HIT_LINKS)
 _OLD_COLLECTIONS.update({f"_{link}_from": (f"{link}#0", f"_{link}_rec") for link in _LINKS})
 _OLD_COLLECTIONS.update({f"_{link}_to": (f"{link}#1", f"_{link}_sim") for link in _LINKS})
+for _relation, _simulated in TRACKER_HITS.values():
+    _OLD_COLLECTIONS[f"_{_relation}_from"] = (f"{_relation}#0", f"_{_relation}_rec")
+    _OLD_COLLECTIONS[f"_{_relation}_to"] = (f"{_relation}#1", f"_{_relation}_sim")
+    _OLD_COLLECTIONS[f"_{_simulated}_particle"] = (f"_{_simulated}_MCParticle", f"{_simulated}#0")
 """Older names of relations and vector members, newest first."""
 
 

@@ -10,8 +10,15 @@ import numpy as np
 from mlpf_stream.columns import Detector
 from mlpf_stream.edm4hep.collections import Collections, Contents
 from mlpf_stream.edm4hep.hits import Hits, calorimeter_sources, hit_rows
-from mlpf_stream.edm4hep.leaves import CLUSTER_LINKS, HIT_LINKS, MC, TRACK_LINKS, TRACKS
-from mlpf_stream.edm4hep.relations import Links, linked_rows, links, refuse_dangling
+from mlpf_stream.edm4hep.leaves import (
+    CLUSTER_LINKS,
+    HIT_LINKS,
+    MC,
+    TRACK_LINKS,
+    TRACKER_HITS,
+    TRACKS,
+)
+from mlpf_stream.edm4hep.relations import Links, linked_rows, links, refuse_dangling, rows_of
 from mlpf_stream.errors import SchemaError
 from mlpf_stream.event import I64
 
@@ -63,6 +70,48 @@ def hit_links(collections: Collections, hits: Hits) -> Links:
     _refuse_missing_hits(collections, hits, from_L, source_L)
     to_L = linked_rows(collections, f"_{HIT_LINKS}_to", f"{MC}.PDG")
     weight_L = collections[f"{HIT_LINKS}.weight"].values.astype(np.float64)
+    return _normalised(Links(from_L, to_L, weight_L), hits)
+
+
+def element_links(collections: Collections, hits: Hits) -> Links:
+    """Return the links of calorimeter hits, and of tracker hits where `hits` holds such.
+
+    Raises:
+        EventError: a link dangles.
+    """
+    parts = [hit_links(collections, hits)]
+    for number, source in enumerate(hits.sources):
+        if source.name in TRACKER_HITS:
+            parts.append(_normalised(_tracker_links(collections, hits, number), hits))
+    if len(parts) == 1:
+        return parts[0]
+    return Links(
+        np.concatenate([part.from_L for part in parts]),
+        np.concatenate([part.to_L for part in parts]),
+        np.concatenate([part.weight_L for part in parts]),
+    )
+
+
+def _tracker_links(collections: Collections, hits: Hits, number: int) -> Links:
+    """Return links from the hits of one tracker collection by way of the simulated hits.
+
+    Source: jpata/particleflow key4hep post-processing, truth of tracker hits.
+    """
+    source = hits.sources[number]
+    relation, simulated = TRACKER_HITS[source.name]
+    stored = collections[f"{source.name}.{source.energy}"]
+    of = f"_{simulated}_particle"
+    particle = linked_rows(collections, of, f"{MC}.PDG")
+    hit_L = rows_of(collections[f"_{relation}_from.index"], stored)
+    sim_L = rows_of(collections[f"_{relation}_to.index"], collections[f"{of}.index"])
+    keep_L = (hit_L >= 0) & (sim_L >= 0)
+    hit_L, sim_L = hit_L[keep_L], sim_L[keep_L]
+    return Links(hits.rows[number][hit_L], particle[sim_L], np.ones(len(hit_L)))
+
+
+def _normalised(found: Links, hits: Hits) -> Links:
+    """Leave out links from or to nothing, or of no weight; let those of every hit sum to 1."""
+    from_L, to_L, weight_L = found.from_L, found.to_L, found.weight_L
     keep_L = (from_L >= 0) & (to_L >= 0) & (weight_L > 0)
     if not keep_L.all():
         from_L, to_L, weight_L = from_L[keep_L], to_L[keep_L], weight_L[keep_L]

@@ -16,6 +16,7 @@ from mlpf_stream.edm4hep.leaves import (
     TRACK_LINK_LEAVES,
     Leaf,
     hit_leaves,
+    tracker_leaves,
 )
 from mlpf_stream.edm4hep.links import truth_source
 from mlpf_stream.edm4hep.step import StepRequest
@@ -42,6 +43,8 @@ def needed_leaves(stored: Contents, request: StepRequest) -> list[Leaf]:
     if request.mode == "clusters":
         related = CLUSTER_HIT_LEAVES[0].name in stored
         hits = [leaf for leaf in hits if related and _member(leaf) not in _OF_HIT_MODE]
+    if request.tracker_hits:
+        hits += [leaf for name in request.detector.tracker_hits for leaf in tracker_leaves(name)]
     return [*leaves, *hits]
 
 

@@ -26,12 +26,16 @@ Baseline = Callable[[Events], Particles]
 
 @dataclass(frozen=True, slots=True)
 class StepRequest:
-    """How to convert a step; `field` in T; `with_baseline` if a baseline will see its events."""
+    """How to convert a step; `field` in T; `with_baseline` if a baseline will see its events.
+
+    With `tracker_hits`, those of the tracker are elements too.
+    """
 
     detector: Detector
     mode: Mode
     field: float
     with_baseline: bool
+    tracker_hits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ def convert_step(collections: Collections, request: StepRequest) -> Step:
         EventError: an event contradicts itself.
     """
     detector, mode, field = request.detector, request.mode, request.field
-    cells = Cells(collections, detector)
+    cells = Cells(collections, detector, tracker_hits=request.tracker_hits)
     elements = build_elements(collections, detector, field, mode, cells)
     seen = elements
     if request.with_baseline and mode != "clusters":

@@ -29,11 +29,13 @@ def _floor():
 class Scene:
     """A few events built row by row; columns hold one list per event."""
 
-    def __init__(self, *, hits=False, candidates=False):
+    def __init__(self, *, hits=False, candidates=False, tracker=()):
         known = [*_floor(), *(leaves.HIT_LINK_LEAVES if hits else leaves.CLUSTER_LINK_LEAVES)]
         if hits:
             known += [*leaves.CLUSTER_HIT_LEAVES, *leaves.hit_leaves("ECALBarrel")]
             known += leaves.hit_leaves("HCALBarrel")
+        for name in tracker:
+            known += leaves.tracker_leaves(name)
         if candidates:
             known += leaves.PFO_LEAVES
         self.dtypes = {leaf.name: leaf.dtype for leaf in known}
@@ -130,6 +132,18 @@ class Scene:
         row = self._add(collection, **members) if stored else 0
         for particle, weight in links:
             self._link(leaves.HIT_LINKS, (collection, row), particle, weight)
+        return row
+
+    def tracker_hit(self, collection, energy, particles=(), **members):
+        """Add a tracker hit, by way of one simulated hit per particle."""
+        position = {f"position.{axis}": float(i) for i, axis in enumerate("xyz", start=1)}
+        row = self._add(collection, eDep=energy, **({"time": 0.0, "type": 0} | members | position))
+        relation, simulated = leaves.TRACKER_HITS[collection]
+        for particle in particles:
+            reference = {"index": particle, "collectionID": IDS["MCParticles"]}
+            sim = self._add(f"_{simulated}_particle", **reference)
+            self._add(f"_{relation}_from", index=row)
+            self._add(f"_{relation}_to", index=sim)
         return row
 
     def hit_cluster(self, energy, hits):

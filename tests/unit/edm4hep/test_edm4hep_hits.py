@@ -5,6 +5,7 @@ import pytest
 
 from mlpf_stream.columns import CLASSES, HIT, NO_PARTICLE, SUBDETECTORS
 from mlpf_stream.edm4hep import leaves
+from mlpf_stream.errors import ConfigError, SchemaError
 
 PHOTON, NEUTRAL = CLASSES.index("photon"), CLASSES.index("neutral_hadron")
 CHARGED = CLASSES.index("charged_hadron")
@@ -182,3 +183,50 @@ def test_only_the_collections_of_the_detector_are_elements(hit_scene, tmp_path):
     events, _ = scene.read(tmp_path, mode="hits")
     assert events.lengths.tolist() == [1]
     assert SUBDETECTORS[int(column(events, "subdetector")[0])] == "ecal"
+
+
+def tracker_scene(scene_of):
+    """Two events of a photon that hits the ECAL and a low pion that only hits the tracker."""
+    scene = scene_of(hits=True, tracker=("VXDTrackerHits", "OTrackerHits"))
+    for _ in range(2):
+        scene.event()
+        photon, pion = scene.particle(22, 5.0), scene.particle(211, 0.001, charge=1)
+        scene.tracker_hit("OTrackerHits", 1e-4, [pion], time=3.0)
+        scene.tracker_hit("VXDTrackerHits", 2e-4, [pion, photon], type=7)
+        scene.tracker_hit("VXDTrackerHits", 1e-4)
+        scene.hit("ECALBarrel", 4.0, [(photon, 1.0)], place=(1600.0, 0.0, 0.0))
+    return scene
+
+
+def test_tracker_hits_are_elements_of_their_own_type_if_asked_for(scene_of, tmp_path):
+    scene = tracker_scene(scene_of)
+    events, counts = scene.read(tmp_path, mode="hits", tracker_hits=True)
+    hit = events.elements["hit"]
+    assert hit.counts.tolist() == [4, 4]
+    np.testing.assert_allclose(column(events, "energy"), [4.0, 2e-4, 1e-4, 1e-4] * 2, rtol=1e-6)
+    assert column(events, "elemtype").tolist() == [3, 4, 4, 4] * 2
+    assert column(events, "subdetector").tolist() == [0, 3, 3, 3] * 2
+    assert column(events, "time").tolist() == [0, 0, 0, 3] * 2
+    assert column(events, "type").tolist() == [0, 7, 0, 0] * 2
+    assert column(events, "z").tolist() == [0, 3, 3, 3] * 2
+    # The shared hit gives half to each; the pion of 1 MeV left a fifth of its energy.
+    assert hit.class_R.tolist() == [PHOTON, NEUTRAL, 0, 0] * 2
+    assert hit.particle_R.tolist() == [0, 1, NO_PARTICLE, 1] * 2
+    assert (counts.targets, counts.unlinked_clusters, counts.clusters_shared) == (4, 2, 2)
+    plain, _ = scene.read(tmp_path, mode="hits")
+    assert plain.elements["hit"].counts.tolist() == [1, 1]
+
+
+def test_tracker_hits_need_hit_mode_collections_and_truth(scene_of, tmp_path):
+    scene = tracker_scene(scene_of)
+    with pytest.raises(ConfigError, match="expected mode 'hits' for tracker hits"):
+        scene.read(tmp_path, tracker_hits=True)
+    del scene.rows["_VertexBarrelCollection_particle.index"]
+    del scene.rows["_VertexBarrelCollection_particle.collectionID"]
+    with pytest.raises(
+        SchemaError, match=r"'_VertexBarrelCollection_particle\.index' for the truth"
+    ):
+        scene.read(tmp_path, mode="hits", tracker_hits=True)
+    scene = scene_of(hits=True).event()
+    with pytest.raises(SchemaError, match="expected tracker hit collections of detector clic"):
+        scene.read(tmp_path, mode="hits", tracker_hits=True)
