@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mlpf_stream.edm4hep.reader import read_collections
+from mlpf_stream.edm4hep.leaves import all_leaves
+from mlpf_stream.edm4hep.reader import open_events
 from mlpf_stream.edm4hep.writer import write_collections
 from mlpf_stream.event import Jagged
 from mlpf_stream.simulate import SimulateRequest, simulate
@@ -21,7 +22,8 @@ def shoot(folder, process="gun-pi", events=20, seed=1, multiplicity=4):
 
 def spoil(path, out, *changes, process="gun-pi"):
     """Write a copy of a file with changes made to its collections; return its path."""
-    (collections,) = read_collections(str(path))
+    with open_events(str(path)) as file:
+        collections = file.first(all_leaves(), file.entries)
     leaves = dict(collections.leaves)
     for change in changes:
         change(leaves)

@@ -16,8 +16,8 @@ from mlpf_stream.shards.reader import read_events
 from mlpf_stream.storage import open_store
 
 RECIPE = str(Path(__file__).parents[3] / "recipes" / "clic-hits-lsh-cpu.yaml")
-SMALL = ("stream.row_budget=1024", "train.steps=6", "train.threads=1", "train.device=cpu")
-SMALL += ("train.checkpoint_every=3", "train.valid_every=3")
+SMALL = ("stream.row_budget=1024", "train.steps=30", "train.threads=1", "train.device=cpu")
+SMALL += ("train.checkpoint_every=20", "train.valid_every=20")
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +57,7 @@ def test_from_a_file_of_hits_to_an_evaluation(mlpf, tmp_path):
 
     overrides = (f"run.dir={run}", f"data.url={data}", *SMALL)
     trained = mlpf("train", RECIPE, *overrides)
-    assert trained["steps"] == 6
+    assert trained["steps"] == 30
     assert np.isfinite([trained["first_loss"], trained["last_loss"], trained["valid_loss"]]).all()
     assert trained["last_loss"] < trained["first_loss"]
     network, _ = load_model(resolve_checkpoint(str(run)))
