@@ -8,9 +8,9 @@ import numpy as np
 
 from mlpf_stream.columns import CLASSES, CLUSTER, HIT, KINDS, TRACK
 from mlpf_stream.display.choice import Choice, EventRequest, choose_event
-from mlpf_stream.display.figure import figure, library
+from mlpf_stream.display.figure import figure, library, views
 from mlpf_stream.display.page import Page, render
-from mlpf_stream.display.scene import extent, measured, reconstructed, target_numbers
+from mlpf_stream.display.scene import core, extent, measured, reconstructed, target_numbers
 from mlpf_stream.errors import ConfigError
 from mlpf_stream.event import I64, Particles
 
@@ -102,6 +102,7 @@ def _page(choice: Choice, sources: Sources) -> Page:
     """Say and draw everything."""
     left, right = measured(choice), reconstructed(choice, sources)
     reach = 1.02 * extent([*left, *right])
+    zoom = min(1.0, 1.05 * core(left, choice.detector) / reach)
     deposits = next(name for name in choice.events.elements if name != TRACK.name)
     shown = [
         ("tracks", "tracks", True),
@@ -117,7 +118,11 @@ def _page(choice: Choice, sources: Sources) -> Page:
         title=f"Event {choice.key}",
         sentence=_sentence(choice),
         facts=_facts(choice, sources),
-        figures={"measured": figure(left, reach), "particles": figure(right, reach)},
+        figures={
+            "measured": figure(left, reach, zoom),
+            "particles": figure(right, reach, zoom),
+        },
+        views=views(zoom),
         captions={
             "measured": f"Measured: tracks in the field, and {deposits}s whose size grows with "
             "energy; those of one particle have one colour, grey ones belong to none.",

@@ -18,8 +18,19 @@ try:
 except ImportError as error:
     raise MissingExtraError("plotly", "display") from error
 
-EYE: Final = {"x": 1.05, "y": 0.55, "z": 0.72}
-"""Where the reader stands at first, in units of half the scene."""
+VIEWS: Final = {
+    "corner": {"x": 1.05, "y": 0.55, "z": 0.72},
+    "beam": {"x": 0.0, "y": 0.001, "z": 1.4},
+    "side": {"x": 1.4, "y": 0.001, "z": 0.001},
+}
+"""Where the reader may stand, in units of half the scene; `corner` at first."""
+
+
+def views(zoom: float) -> dict[str, dict[str, float]]:
+    """Return where the reader may stand so that this part of the scene fills the figure."""
+    return {
+        name: {axis: zoom * place for axis, place in eye.items()} for name, eye in VIEWS.items()
+    }
 
 
 def library() -> str:
@@ -27,8 +38,11 @@ def library() -> str:
     return str(get_plotlyjs())
 
 
-def figure(parts: Sequence[Part], reach: float) -> dict[str, object]:
-    """Return the figure of a scene; `reach` is half the length of every axis [mm]."""
+def figure(parts: Sequence[Part], reach: float, zoom: float) -> dict[str, object]:
+    """Return the figure of a scene; `reach` is half the length of every axis [mm].
+
+    What hovering says of each trace is beside it, as `words`: the page repeats them.
+    """
     drawn = graph_objects.Figure([_trace(part) for part in parts])
     axis = {
         "range": [-reach, reach],
@@ -46,12 +60,12 @@ def figure(parts: Sequence[Part], reach: float) -> dict[str, object]:
             "yaxis": axis,
             "zaxis": axis,
             "aspectmode": "cube",
-            "camera": {"eye": EYE, "up": {"x": 0, "y": 1, "z": 0}},
+            "camera": {"eye": views(zoom)["corner"], "up": {"x": 0, "y": 1, "z": 0}},
             "dragmode": "orbit",
         },
     )
-    tree: dict[str, object] = json.loads(drawn.to_json())
-    return tree
+    tree = json.loads(drawn.to_json())
+    return {"data": tree["data"], "layout": tree["layout"], "words": [p.words for p in parts]}
 
 
 def _trace(part: Part) -> "graph_objects.Scatter3d":
@@ -68,7 +82,7 @@ def _trace(part: Part) -> "graph_objects.Scatter3d":
     if part.source == DETECTOR:
         line = {"color": OUTLINE, "width": part.width}
         return graph_objects.Scatter3d(**common, mode="lines", line=line, hoverinfo="skip")
-    common |= {"text": part.words_N, "hoverinfo": "text"}
+    common["hoverinfo"] = "text"
     colour = _by_number(part.colour_N)
     if part.size_N is None:
         line = {**colour, "width": part.width, "dash": part.dash}

@@ -48,12 +48,15 @@ SCRIPT: Final = """
     ([name, figure]) => ({ place: document.getElementById(name), figure }));
   const config = { responsive: true, displaylogo: false, scrollZoom: true,
     modeBarButtons: [["toImage", "orbitRotation", "pan3d", "zoom3d", "resetCameraDefault3d"]] };
-  const views = { corner: { x: 1.05, y: 0.55, z: 0.72 }, beam: { x: 0, y: 0.001, z: 1.2 },
-    side: { x: 1.2, y: 0, z: 0.001 } };
   const chosen = (name) => new Set([...document.querySelectorAll(`[data-${name}]`)]
     .filter((box) => box.checked).map((box) => box.dataset[name]));
   const drawn = (trace) => trace.mode === "lines" ? trace.line : trace.marker;
-  for (const scene of scenes) scene.numbers = scene.figure.data.map((trace) => drawn(trace).color);
+  for (const scene of scenes) {
+    scene.numbers = scene.figure.data.map((trace) => drawn(trace).color);
+    scene.figure.data.forEach((trace, number) => {
+      trace.text = scene.figure.words[number].flatMap(([words, count]) => Array(count).fill(words));
+    });
+  }
   const apply = () => {
     const sources = chosen("source"), species = chosen("species");
     const colour = document.querySelector("[name=colour]:checked").value;
@@ -87,7 +90,7 @@ SCRIPT: Final = """
     document.querySelector(".controls").addEventListener("change", apply);
     for (const button of document.querySelectorAll("[data-view]")) {
       button.addEventListener("click", () => look(
-        { eye: views[button.dataset.view], up: { x: 0, y: 1, z: 0 },
+        { eye: data.views[button.dataset.view], up: { x: 0, y: 1, z: 0 },
           center: { x: 0, y: 0, z: 0 } }));
     }
     document.body.dataset.ready = "yes";

@@ -15,7 +15,8 @@ from mlpf_stream.display.look import SCRIPT, STYLE
 class Page:
     """What a page shows: facts and counts as text, two figures, a table for reading.
 
-    `sources` are the switches: name of each source, what it is called, and whether it is on.
+    `views` are places of the camera by name; `sources` are the switches: name of each source, what
+    it is called, and whether it is on.
     """
 
     title: str
@@ -23,6 +24,7 @@ class Page:
     facts: Sequence[tuple[str, str]]
     figures: Mapping[str, Mapping[str, object]]
     captions: Mapping[str, str]
+    views: Mapping[str, Mapping[str, float]]
     sources: Sequence[tuple[str, str, bool]]
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -30,7 +32,8 @@ class Page:
 
 def render(page: Page, library: str) -> str:
     """Return the page with the JavaScript `library` inside."""
-    data = json.dumps({"figures": page.figures, "colours": CLASS_COLOURS}, separators=(",", ":"))
+    tree = {"figures": page.figures, "colours": CLASS_COLOURS, "views": page.views}
+    data = json.dumps(tree, separators=(",", ":"))
     scenes = "\n".join(_scene(name, page.captions[name]) for name in page.figures)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

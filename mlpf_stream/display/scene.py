@@ -22,6 +22,8 @@ CURLS: Final = 1.9
 """Tracks whose face is farther than this many radii of curvature curl up before it."""
 CURVATURE: Final = 2.99792458e-4
 """abs(omega) [1/mm] = this * field [T] / pt [GeV]."""
+MOST: Final = 0.97
+"""What part of clusters or hits is in sight at first: hits of muons lie far outside."""
 OUTLINE: Final = "outline"
 """Source of what belongs to no event: the detector."""
 
@@ -38,14 +40,15 @@ class Part:
     """What is switched on and off together: all of one source and class.
 
     `points_N3` with rows of NaN between lines; `colour_N` numbers of `colours.SCALE`; `size_N`
-    diameters in pixels where points are drawn, None for lines; `words_N` what hovering says.
+    diameters in pixels where points are drawn, None for lines; `words` what hovering says, each
+    with the number of points in a row that it is about.
     """
 
     source: str
     species: str
     points_N3: F32
     colour_N: I64
-    words_N: tuple[str, ...]
+    words: tuple[tuple[str, int], ...]
     size_N: F32 | None = None
     dash: Dash = "solid"
     width: float = 3.0
@@ -134,7 +137,7 @@ def _lines(source: str, species: str, paths: Sequence[F64], looks: tuple[I64, li
         species,
         np.concatenate(points).astype(np.float32),
         np.repeat(colour_R, lengths),
-        tuple(word for word, length in zip(words, lengths, strict=True) for _ in range(length)),
+        tuple(zip(words, lengths, strict=True)),
         dash=DASHES.get(source, "solid"),
         width=WIDTHS.get(source, 3.0),
     )
@@ -155,7 +158,7 @@ def _deposits(choice: Choice, name: str, rows: _Rows, species: str) -> Part:
         species,
         points.astype(np.float32),
         rows.colour_R,
-        tuple(rows.words_R),
+        tuple((word, 1) for word in rows.words_R),
         size_N=size_R.astype(np.float32),
     )
 
@@ -292,3 +295,10 @@ def extent(parts: Sequence[Part]) -> float:
     """Return how far from the center anything lies along an axis [mm]."""
     far = [float(np.nanmax(np.abs(part.points_N3), initial=0)) for part in parts]
     return max(far, default=1.0)
+
+
+def core(parts: Sequence[Part], detector: Detector) -> float:
+    """Return how far from the center most of it lies along an axis, calorimeter included [mm]."""
+    inner = 1.1 * max(detector.endcap_z, detector.barrel_radius)
+    far = [np.abs(part.points_N3).max(axis=1) for part in parts if part.size_N is not None]
+    return max(inner, float(np.quantile(np.concatenate(far), MOST))) if far else inner

@@ -139,6 +139,20 @@ def test_switches_show_and_hide_by_source_and_by_class(show):
         assert sum(count(pixels, colour) for colour in PARTICLE_COLOURS) < 10
 
 
+def test_every_point_has_words(show):
+    page = show(DESK)
+    for name in ("measured", "particles"):
+        traces = page.evaluate(
+            "name => document.getElementById(name)._fullData.filter(t => t.hoverinfo === 'text')"
+            ".map(t => [t.text.length, t.x.length, t.text[0]])",
+            name,
+        )
+        assert len(traces) > 2
+        for words, points, first in traces:
+            assert words == points
+            assert "GeV" in first
+
+
 def test_the_keyboard_reaches_the_switches(show):
     page = show(DESK)
     page.focus("[data-source=tracks]")

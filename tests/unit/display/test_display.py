@@ -142,7 +142,8 @@ def test_elements_have_the_class_and_colour_of_their_particle(file):
                 assert set(part.colour_N.tolist()) == {NOBODY_NUMBER}
             else:
                 assert NOBODY_NUMBER not in part.colour_N
-            assert len(part.words_N) == len(part.points_N3) == len(part.colour_N)
+            assert sum(count for _, count in part.words) == len(part.points_N3)
+            assert len(part.colour_N) == len(part.points_N3)
 
 
 def test_tracks_end_at_the_calorimeter_and_flights_start_at_the_collision(file):
