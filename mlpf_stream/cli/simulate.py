@@ -37,6 +37,5 @@ def simulate(
     )
     summary = run(request)
     payload = {"files": list(summary.files), "events": summary.events, "seconds": summary.seconds}
-    payload["calibration"] = dict(summary.calibration)
     rate = summary.events / max(summary.seconds, 1e-9)
     emit(payload, [f"{summary.events} events in {len(summary.files)} files, {rate:.0f}/s"], as_json)

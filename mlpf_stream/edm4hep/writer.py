@@ -4,14 +4,13 @@ Branches are flat and carry the leaf names of podio >= 1.0; parent branches and 
 are not written (uproot cannot), so ids and the process are in two small tables of our own.
 """
 
-import io
 import json
 import sys
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 
@@ -32,6 +31,10 @@ _FIXED_STAMP: Final = (2000 - 1995) << 26 | 1 << 22 | 1 << 17
 """The first of January 2000 as ROOT stamps records: bits of year since 1995, month, day."""
 
 
+COMPRESSION: Final = uproot.ZSTD(1)
+"""Fast and small: positions on a grid of cells shrink to a third."""
+
+
 def write_collections(
     path: str,
     collections: Collections,
@@ -46,31 +49,56 @@ def write_collections(
     Raises:
         DataError: leaves of one collection have different numbers of rows.
     """
-    check_rows(collections)
-    rows = _branches(collections)
-    sink = _Buffer()
-    with _without_clock(), uproot.recreate(sink, uuid_function=_fixed_uuid) as file:
-        _write_events(file, rows)
-        names = sorted(collections.ids)
-        ids = np.array([collections.ids[name] for name in names], dtype=np.uint32)
-        _write_table(file, ID_TREE, {"name": awkward.Array(names), "collectionID": ids})
-        settings = json.dumps(dict(generator), sort_keys=True)
-        table = {"process": awkward.Array([process]), "generator": awkward.Array([settings])}
-        _write_table(file, PROCESS_TREE, table)
+    write_steps(path, [collections], process=process, generator=generator)
+
+
+def write_steps(
+    path: str,
+    steps: Iterable[Collections],
+    *,
+    process: str,
+    generator: Mapping[str, str | int | float],
+) -> None:
+    """Write steps of one source one after the other, each as one basket per branch.
+
+    All steps hold the same leaves; only one is in memory at a time. The file appears whole or not
+    at all. The same steps give the same bytes.
+
+    Raises:
+        DataError: leaves of one collection have different numbers of rows.
+    """
     place = Path(path)
     temporary = place.with_name(f".{place.name}.part")
     try:
-        temporary.write_bytes(sink.getvalue())
+        with _without_clock(), temporary.open("wb+") as sink:
+            _write_file(sink, steps, process, generator)
         temporary.replace(place)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-class _Buffer(io.BytesIO):
-    """Bytes that outlive the writer, which closes what it writes to."""
-
-    def close(self) -> None:
-        """Keep the bytes."""
+def _write_file(
+    sink: IO[bytes],
+    steps: Iterable[Collections],
+    process: str,
+    generator: Mapping[str, str | int | float],
+) -> None:
+    """Write the tree of events and our two tables into an open file."""
+    ids: Mapping[str, int] = {}
+    tree = None
+    with uproot.recreate(sink, uuid_function=_fixed_uuid, compression=COMPRESSION) as file:
+        for step in steps:
+            check_rows(step)
+            rows = _branches(step)
+            tree = tree or _make_tree(file, rows)
+            tree.extend(rows)
+            ids = step.ids
+        names = sorted(ids)
+        numbers = np.array([ids[name] for name in names], dtype=np.uint32)
+        _write_table(file, ID_TREE, {"name": awkward.Array(names), "collectionID": numbers})
+        settings = json.dumps(dict(generator), sort_keys=True)
+        table = {"process": awkward.Array([process]), "generator": awkward.Array([settings])}
+        _write_table(file, PROCESS_TREE, table)
 
 
 @contextmanager
@@ -94,15 +122,15 @@ def _fixed_uuid() -> uuid.UUID:
     return uuid.UUID(int=0)
 
 
-def _write_events(file: Any, rows: Mapping[str, Any]) -> None:  # noqa: ANN401 - uproot has no types
-    """Write the events as one tree of flat branches."""
-    tree = file.mktree(
+def _make_tree(file: Any, rows: Mapping[str, Any]) -> Any:  # noqa: ANN401 - uproot has no types
+    """Return the empty tree of events, a flat branch per leaf."""
+    return file.mktree(
         EVENTS_TREE,
         {name: array.type.content for name, array in rows.items()},
         field_name=lambda outer, inner: f"{outer}.{inner}" if inner else outer,
         counter_name=lambda outer: f"n{outer}",
+        initial_basket_capacity=64,
     )
-    tree.extend(rows)
 
 
 def _write_table(file: Any, name: str, columns: Mapping[str, Any]) -> None:  # noqa: ANN401

@@ -1,45 +1,44 @@
-"""Clusters as a pattern recognition would make them: showers that lie too close become one.
+"""Clusters made from cells: peaks of ECAL and HCAL, joined by cones from the inside out.
 
-Shape letters: D showers, C clusters of all events end to end, K contributions of particles to
-clusters, S subdetectors, 3 coordinates x, y, z.
+Shape letters: H hits, L labelled groups of hits, C clusters of all events end to end, K
+contributions of particles to clusters, S subdetectors, 3 coordinates x, y, z.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numba import njit
 
-from mlpf_stream.columns import Detector
-from mlpf_stream.event import F64, I64, offsets_of
-from mlpf_stream.simulate.calorimeter import Showers
-from mlpf_stream.simulate.nearby import close_pairs
+from mlpf_stream.event import F64, I8, I64, offsets_of
+from mlpf_stream.simulate.cells import Cells
+from mlpf_stream.simulate.density import find_peaks
+from mlpf_stream.simulate.geometry import CELL, SUBDETECTOR, YOKE
 
-LEAST_HIT: Final = (0.004, 0.016, 0.016)
-"""Least energy that a subdetector shows [GeV]: ecal, hcal, yoke.
-
-Source: 5 % quantiles of hit energies in CLD and ILD full simulation.
-"""
-HITS_PER_GEV: Final = 29.0
-"""Source: 28-30 stored hits per GeV of cluster energy in CLD and ILD full simulation."""
-_THRESHOLD: Final = (0.10, 0.20)
-_PICK_UP: Final = 0.35
-_LARGEST_PICK_UP: Final = 0.4
-_LEAST_PICK_UP: Final = 3.0 / HITS_PER_GEV
-_PICK_UP_RANGE: Final = 300.0
-"""Neighbours in this range [mm] pick up a share that falls with distance, from three hits on."""
-_DEPTH_WEIGHT: Final = 0.25
-"""Depth counts so much of lateral distance when showers are compared."""
+LEAST_HITS: Final = 8
+LEAST_ENERGY: Final = 0.15
+"""Clusters of fewer hits, or of less energy [GeV], are not kept."""
+CONES: Final = np.array(
+    [
+        [(30.0, 0.08), (90.0, 0.22), (150.0, 0.12)],
+        [(0.0, 0.0), (80.0, 0.15), (150.0, 0.12)],
+    ]
+)
+"""A group joins one in front whose axis, the line from the origin, passes within a distance [mm],
+and so much more per mm behind it; by subdetector in front (ECAL, HCAL) and of the group."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clusters:
-    """Clusters of E events and who made them.
+    """Clusters of E events, made of hits, and who made them.
 
-    `energy_CS` [GeV] by subdetector; `position_C3` [mm]; `hits_C` number of hits; `offsets` of the
-    clusters. Contribution k gave `energy_K` [GeV] of particle row `particle_K` (in the record of
-    all events) to the cluster row `cluster_K` (of all events); noise has no contribution.
+    `cluster_H` the cluster row of every hit, -1 for none. `energy_CS` [GeV] by subdetector;
+    `position_C3` [mm]; `hits_C` number of hits; `offsets` of the clusters. Contribution k gave
+    `energy_K` [GeV] of particle row `particle_K` (in the record of all events) to the cluster row
+    `cluster_K` (of all events), which ascends; noise has no contribution.
     """
 
+    cluster_H: I64
     energy_CS: F64
     position_C3: F64
     hits_C: I64
@@ -55,123 +54,133 @@ class Clusters:
         return total
 
 
-def cluster(
-    showers: Showers, events: int, detector: Detector, random: np.random.Generator
-) -> Clusters:
-    """Return the clusters of the showers: those in reach of a more energetic one join it."""
-    point_D3 = _flattened(showers.position_D3, detector)
-    root_D = _roots(showers, point_D3, events)
-    showers, root_D = _overlapped(showers, root_D, point_D3, random)
-    energy_D = showers.energy_DS.sum(axis=1)
-    heads, cluster_D = np.unique(root_D, return_inverse=True)
-    energy_C = np.bincount(cluster_D, energy_D, minlength=len(heads))
-    kept = np.flatnonzero(energy_C > random.uniform(*_THRESHOLD, len(heads)))
-    order = kept[np.lexsort((-energy_C[kept], showers.event_D[heads[kept]]))]
-    new_C = np.full(len(heads), -1)
-    new_C[order] = np.arange(len(order))
-    cluster_D = new_C[cluster_D]
-    in_D = np.flatnonzero(cluster_D >= 0)
-    counts = np.bincount(showers.event_D[heads[order]], minlength=events).astype(np.int64)
-    return _summed(showers.rows(in_D), cluster_D[in_D], offsets_of(counts), random)
+def cluster(cells: Cells) -> Clusters:
+    """Return the clusters of the hits of every event, by falling energy."""
+    subdetector_H = SUBDETECTOR[cells.collection_H]
+    label_H, founder_L = find_peaks(cells)
+    yoke = np.flatnonzero(subdetector_H == YOKE)
+    label_H[yoke] = np.arange(len(founder_L), len(founder_L) + len(yoke))
+    founder_L = np.concatenate([founder_L, yoke])
+    event_H = np.repeat(np.arange(len(cells.offsets) - 1), np.diff(cells.offsets))
+    into_L = _join(cells, label_H, founder_L, event_H)
+    in_H = label_H >= 0
+    label_H[in_H] = into_L[label_H[in_H]]
+    return _summed(cells, label_H, event_H[founder_L])
 
 
-def _roots(showers: Showers, point_D3: F64, events: int) -> I64:
-    """Return for every shower the one that it ends up in: nearest more energetic, repeated."""
-    energy_D = showers.energy_DS.sum(axis=1)
-    count = len(energy_D)
-    offsets = offsets_of(np.bincount(showers.event_D, minlength=events).astype(np.int64))
-    pairs = close_pairs(point_D3, showers.reach_D, offsets)
-    falls_K = energy_D[pairs.first] < energy_D[pairs.second]
-    child_K = np.where(falls_K, pairs.first, pairs.second)
-    above_K = np.where(falls_K, pairs.second, pairs.first)
-    order = np.lexsort((pairs.distance_K, child_K))
-    children, nearest = np.unique(child_K[order], return_index=True)
-    root_D = np.arange(count)
-    root_D[children] = above_K[order][nearest]
-    while True:
-        higher_D = root_D[root_D]
-        if np.array_equal(higher_D, root_D):
-            return root_D
-        root_D = higher_D
+def _join(cells: Cells, label_H: I64, founder_L: I64, event_H: I64) -> I64:
+    """Return the group that every group joins: its own number, or that of one in front."""
+    energy_L, centre_L3 = _centres(cells, label_H, len(founder_L))
+    order = np.lexsort((np.linalg.norm(centre_L3, axis=1), event_H[founder_L]))
+    event_L = event_H[founder_L[order]]
+    bounds = np.searchsorted(event_L, np.arange(len(cells.offsets)))
+    subdetector_L = SUBDETECTOR[cells.collection_H[founder_L]]
+    return np.asarray(_cones(order, bounds, subdetector_L, energy_L, centre_L3))
 
 
-def _overlapped(
-    showers: Showers, root_D: I64, point_D3: F64, random: np.random.Generator
-) -> tuple[Showers, I64]:
-    """Let clusters pick up the tails of wide showers beside them; energy is conserved."""
-    count = len(root_D)
-    events = int(showers.event_D.max(initial=-1)) + 1
-    offsets = offsets_of(np.bincount(showers.event_D, minlength=events).astype(np.int64))
-    pairs = close_pairs(point_D3, np.full(count, _PICK_UP_RANGE), offsets)
-    donor = np.concatenate([pairs.first, pairs.second])
-    taker = np.concatenate([pairs.second, pairs.first])
-    distance = np.tile(pairs.distance_K, 2)
-    other = (root_D[taker] == taker) & (root_D[donor] != taker) & (showers.width_D[donor] > 0)
-    donor, taker, distance = donor[other], taker[other], distance[other]
-    share = _PICK_UP * np.exp(-distance / showers.width_D[donor])
-    share *= random.exponential(size=len(share))
-    seen = share * showers.energy_DS.sum(axis=1)[donor] > _LEAST_PICK_UP
-    donor, taker, share = donor[seen], taker[seen], share[seen]
-    given_D = np.bincount(donor, share, minlength=count)
-    shrink_D = np.minimum(1.0, _LARGEST_PICK_UP / np.maximum(given_D, 1e-9))
-    picked_DS = showers.energy_DS[donor] * (share * shrink_D[donor])[:, None]
-    kept_DS = showers.energy_DS * (1.0 - given_D * shrink_D)[:, None]
-    middle_D3 = (showers.position_D3[donor] + showers.position_D3[taker]) / 2.0
-    everything = Showers(
-        np.concatenate([showers.event_D, showers.event_D[donor]]),
-        np.concatenate([showers.particle_D, showers.particle_D[donor]]),
-        np.concatenate([kept_DS, picked_DS]),
-        np.concatenate([showers.position_D3, middle_D3]),
-        np.concatenate([showers.reach_D, showers.reach_D[donor]]),
-        np.concatenate([showers.width_D, np.zeros(len(donor))]),
+def _centres(cells: Cells, label_H: I64, groups: int) -> tuple[F64, F64]:
+    """Return energies [GeV], shape (L,), and centres [mm], shape (L, 3), of groups of hits."""
+    inside = np.flatnonzero(label_H >= 0)
+    label, weight = label_H[inside], cells.energy_H[inside]
+    energy_L = np.bincount(label, weight, minlength=groups).astype(np.float64)
+    moments = [
+        np.bincount(label, weight * cells.position_H3[inside, axis], minlength=groups)
+        for axis in range(3)
+    ]
+    return energy_L, np.stack(moments, axis=1) / np.maximum(energy_L, 1e-12)[:, None]
+
+
+@njit(cache=True)
+def _cones(order: I64, bounds: I64, subdetector_L: I8, energy_L: F64, centre_L3: F64) -> I64:
+    """Join groups, from the inside out, to the one in front of them."""
+    into_L = np.arange(len(order))
+    for event in range(len(bounds) - 1):
+        members = order[bounds[event] : bounds[event + 1]]
+        for number in range(1, len(members)):
+            back = members[number]
+            front = _in_front(members[:number], back, subdetector_L, energy_L, centre_L3)
+            if front >= 0:
+                into_L[back] = into_L[front]
+    return into_L
+
+
+@njit(cache=True)
+def _in_front(members: I64, back: int, subdetector_L: I8, energy_L: F64, centre_L3: F64) -> int:
+    """Return the group among those nearer to the origin whose cone fits best, -1 for none."""
+    best, found = 1.0, -1
+    x, y, z = centre_L3[back]
+    for front in members:
+        if subdetector_L[front] == YOKE or energy_L[front] < LEAST_ENERGY:
+            continue
+        least, slope = CONES[subdetector_L[front], subdetector_L[back]]
+        ax, ay, az = centre_L3[front]
+        size = np.sqrt(ax * ax + ay * ay + az * az)
+        dx, dy, dz = x - ax, y - ay, z - az
+        along = (dx * ax + dy * ay + dz * az) / size
+        if along <= 0.0:
+            continue
+        aside = np.sqrt(max(dx * dx + dy * dy + dz * dz - along * along, 0.0))
+        reach = least + slope * along
+        if aside < best * reach:
+            best, found = aside / reach, front
+    return found
+
+
+def _summed(cells: Cells, label_H: I64, event_L: I64) -> Clusters:
+    """Add up the hits of every group, drop small groups, order the rest by falling energy."""
+    groups = len(event_L)
+    inside = np.flatnonzero(label_H >= 0)
+    number_L = np.bincount(label_H[inside], minlength=groups)
+    energy_L, centre_L3 = _centres(cells, label_H, groups)
+    kept = np.flatnonzero((number_L >= LEAST_HITS) & (energy_L >= LEAST_ENERGY))
+    kept = kept[np.lexsort((-energy_L[kept], event_L[kept]))]
+    count = len(kept)
+    new_L = np.full(groups + 1, -1)  # the last entry serves hits without a group
+    new_L[kept] = np.arange(count)
+    cluster_H = new_L[label_H]
+    own = np.flatnonzero(cluster_H >= 0)
+    part = cluster_H[own] * len(CELL) + SUBDETECTOR[cells.collection_H[own]]
+    energy_CS = np.bincount(part, cells.energy_H[own], minlength=count * len(CELL))
+    counts_E = np.bincount(event_L[kept], minlength=len(cells.offsets) - 1).astype(np.int64)
+    cluster_K, particle_K, energy_K = _shares(
+        cluster_H[cells.hit_K], cells.particle_K, cells.energy_K, count
     )
-    return everything, np.concatenate([root_D, taker])
-
-
-def _flattened(position_D3: F64, detector: Detector) -> F64:
-    """Move points towards the face along the line to the origin: depth counts less than width."""
-    size_D = np.maximum(np.linalg.norm(position_D3, axis=1), 1e-9)
-    unit_D3 = position_D3 / size_D[:, None]
-    across_D = np.maximum(np.hypot(unit_D3[:, 0], unit_D3[:, 1]), 1e-9)
-    along_D = np.maximum(np.abs(unit_D3[:, 2]), 1e-9)
-    face_D = np.minimum(detector.barrel_radius / across_D, detector.endcap_z / along_D)
-    flat: F64 = unit_D3 * (face_D + _DEPTH_WEIGHT * (size_D - face_D))[:, None]
-    return flat
-
-
-def _seen_by_hits(energy_CS: F64) -> F64:
-    """Move what is less than a hit to the subdetector with the most energy of its cluster.
-
-    The tails of electromagnetic showers never vanish in the parametrisation, those of hadron
-    showers do: without a least hit, an HCAL energy of some keV would give photons away.
-    """
-    main_C = energy_CS.argmax(axis=1)
-    lost_CS = np.where(energy_CS < np.array(LEAST_HIT), energy_CS, 0.0)
-    rows = np.arange(len(energy_CS))
-    lost_CS[rows, main_C] = 0.0
-    seen_CS: F64 = energy_CS - lost_CS
-    seen_CS[rows, main_C] += lost_CS.sum(axis=1)
-    return seen_CS
-
-
-def _summed(
-    showers: Showers, cluster_D: I64, offsets: I64, random: np.random.Generator
-) -> Clusters:
-    """Add up the showers of every cluster and of every particle in it."""
-    count = int(offsets[-1])
-    energy_D = showers.energy_DS.sum(axis=1)
-    energy_CS = np.zeros((count, showers.energy_DS.shape[1]))
-    np.add.at(energy_CS, cluster_D, showers.energy_DS)
-    energy_CS = _seen_by_hits(energy_CS)
-    position_C3 = np.zeros((count, 3))
-    np.add.at(position_C3, cluster_D, showers.position_D3 * energy_D[:, None])
-    energy_C = energy_CS.sum(axis=1)
-    position_C3 /= np.maximum(energy_C, 1e-9)[:, None]
-    made = np.flatnonzero(showers.particle_D >= 0)
-    keys = np.stack([cluster_D[made], showers.particle_D[made]], axis=1)
-    unique, inverse = np.unique(keys, axis=0, return_inverse=True)
-    energy_K: F64 = np.bincount(inverse.ravel(), energy_D[made], minlength=len(unique)).astype(
-        np.float64
+    return Clusters(
+        cluster_H=cluster_H,
+        energy_CS=energy_CS.reshape(count, len(CELL)).astype(np.float64),
+        position_C3=centre_L3[kept],
+        hits_C=number_L[kept].astype(np.int64),
+        offsets=offsets_of(counts_E),
+        cluster_K=cluster_K,
+        particle_K=particle_K,
+        energy_K=energy_K,
     )
-    hits_C = 1 + random.poisson(HITS_PER_GEV * energy_C)
-    return Clusters(energy_CS, position_C3, hits_C, offsets, unique[:, 0], unique[:, 1], energy_K)
+
+
+@njit(cache=True)
+def _shares(cluster_J: I64, particle_J: I64, energy_J: F64, clusters: int) -> tuple[I64, I64, F64]:
+    """Add up contributions by cluster and particle; those to no cluster are left out."""
+    first = np.zeros(clusters + 1, np.int64)
+    for cluster in cluster_J:
+        if cluster >= 0:
+            first[cluster + 1] += 1
+    first = np.cumsum(first)
+    fill, order = first[:-1].copy(), np.empty(first[-1], np.int64)
+    for number in range(len(cluster_J)):
+        if cluster_J[number] >= 0:
+            order[fill[cluster_J[number]]] = number
+            fill[cluster_J[number]] += 1
+    cluster_K, particle_K = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
+    energy_K = np.zeros(len(order))
+    place = np.full(particle_J.max() + 1 if len(particle_J) else 1, -1, np.int64)
+    used = 0
+    for cluster in range(clusters):
+        begin = used
+        for index in range(first[cluster], first[cluster + 1]):
+            particle = particle_J[order[index]]
+            if place[particle] < begin:
+                place[particle] = used
+                cluster_K[used], particle_K[used] = cluster, particle
+                used += 1
+            energy_K[place[particle]] += energy_J[order[index]]
+    return cluster_K[:used], particle_K[:used], energy_K[:used]

@@ -1,10 +1,9 @@
 """Simulated events as the EDM4HEP collections that a file after full reconstruction holds.
 
-Shape letters: P particles, T tracks, C clusters, K contributions, Q candidates, all events end to
-end; N rows of any collection.
+Shape letters: P particles, T tracks, Q candidates, all events end to end.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -13,8 +12,6 @@ from mlpf_stream.columns import CLASSES, MODE_KINDS, MOMENTUM, Detector
 from mlpf_stream.edm4hep.collections import Collections
 from mlpf_stream.edm4hep.elements import ElementArrays, build_elements
 from mlpf_stream.edm4hep.leaves import (
-    CLUSTER_LINKS,
-    CLUSTERS,
     MC,
     PFOS,
     STATE_AT_CALORIMETER,
@@ -23,23 +20,25 @@ from mlpf_stream.edm4hep.leaves import (
     TRACK_LINKS,
     TRACKS,
 )
-from mlpf_stream.event import (
-    I64,
-    Elements,
-    Events,
-    Jagged,
-    Particles,
-    Rows,
-    offsets_of,
-)
+from mlpf_stream.event import Elements, Events, Jagged, Particles, Rows
 from mlpf_stream.physics.baseline import Reconstruction, reconstruct
+from mlpf_stream.simulate import hit_data
+from mlpf_stream.simulate.cells import Cells
 from mlpf_stream.simulate.clustering import Clusters
+from mlpf_stream.simulate.columnar import (
+    COLLECTION_IDS,
+    begin_end,
+    jagged,
+    links_to_particles,
+    per_event,
+)
+from mlpf_stream.simulate.hit_data import HIT_IDS
 from mlpf_stream.simulate.record import NO_PARENT, Record
 from mlpf_stream.simulate.tracker import Tracks
 
-COLLECTION_IDS: Final = {MC: 1, TRACKS: 2, CLUSTERS: 3, PFOS: 4}
-_SUBDETECTORS_STORED: Final = 6
-"""ecal, hcal, yoke and three forward calorimeters that are not simulated."""
+IDS: Final = COLLECTION_IDS | HIT_IDS
+"""Collection ids of everything that is stored."""
+_MEMBERS: Final = "_PandoraClusters_hits"
 # PDG id of a negative or neutral candidate of each class.
 _PDG: Final = {
     "charged_hadron": -211,
@@ -52,23 +51,28 @@ _PDG: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """What the simulation made of E events: the record, its tracks and its clusters."""
+    """What the simulation made of E events: the record, its tracks, hits and clusters."""
 
     record: Record
     tracks: Tracks
+    cells: Cells
     clusters: Clusters
 
 
 def collect(simulated: Simulated, detector: Detector, source: str) -> Collections:
     """Return all collections of the events, the rule-based baseline as `PandoraPFOs` included."""
-    leaves = {
-        **_particles(simulated.record),
-        **_tracks(simulated.tracks, simulated.record),
-        **_clusters(simulated.clusters, simulated.record),
+    record, cells = simulated.record, simulated.cells
+    seen = {
+        **_particles(record),
+        **_tracks(simulated.tracks, record),
+        **hit_data.clusters(simulated.clusters, cells, record),
     }
-    bare = Collections(source, simulated.record.events, leaves, COLLECTION_IDS)
-    found = reconstruct(_events(bare, detector), detector)
-    return replace(bare, leaves={**leaves, **_candidates(found)})
+    # Without their hits: the energies of clusters by subdetector say as much, and faster.
+    bare = {name: rows for name, rows in seen.items() if not name.startswith(_MEMBERS)}
+    events = _events(Collections(source, record.events, bare, IDS), detector)
+    found = _candidates(reconstruct(events, detector))
+    leaves = {**seen, **hit_data.hits(cells, record), **found}
+    return Collections(source, record.events, leaves, IDS)
 
 
 def _particles(record: Record) -> dict[str, Jagged]:
@@ -78,7 +82,7 @@ def _particles(record: Record) -> dict[str, Jagged]:
     parent = offsets[record.event_P[children]] + record.parent_P[children]
     order = np.argsort(parent, kind="stable")
     number_P = np.bincount(parent, minlength=len(record.pdg_P)).astype(np.int64)
-    daughters = Jagged(record.row_P[children[order]], _per_event(number_P, offsets))
+    daughters = Jagged(record.row_P[children[order]], per_event(number_P, offsets))
     columns: dict[str, Rows] = {
         "PDG": record.pdg_P,
         "charge": record.charge_P,
@@ -86,9 +90,9 @@ def _particles(record: Record) -> dict[str, Jagged]:
         "generatorStatus": record.status_P,
         "simulatorStatus": record.simulator_P,
         **{f"momentum.{axis}": record.momentum_P3[:, i] for i, axis in enumerate("xyz")},
-        **_begin_end("daughters", number_P, offsets),
+        **begin_end("daughters", number_P, offsets),
     }
-    leaves = _jagged(MC, columns, offsets)
+    leaves = jagged(MC, columns, offsets)
     leaves["_MCParticles_daughters.index"] = daughters
     return leaves
 
@@ -100,74 +104,22 @@ def _tracks(tracks: Tracks, record: Record) -> dict[str, Jagged]:
     columns: dict[str, Rows] = {
         "chi2": tracks.chi2_T,
         "ndf": tracks.ndf_T,
-        **_begin_end("trackStates", np.full(count, len(locations)), tracks.offsets),
+        **begin_end("trackStates", np.full(count, len(locations)), tracks.offsets),
     }
     states: dict[str, Rows] = {name: value.ravel() for name, value in tracks.state_TS.items()}
     states["location"] = np.tile(locations, count)
     linked = np.flatnonzero(tracks.particle_T >= 0)
+    event_T = np.repeat(np.arange(record.events), np.diff(tracks.offsets))
     return {
-        **_jagged(TRACKS, columns, tracks.offsets),
-        **_jagged(STATES, states, tracks.offsets * len(locations)),
-        **_links(
+        **jagged(TRACKS, columns, tracks.offsets),
+        **jagged(STATES, states, tracks.offsets * len(locations)),
+        **links_to_particles(
             TRACK_LINKS,
-            _Ends(linked, tracks.offsets, tracks.particle_T[linked], record.offsets),
+            (None, linked - tracks.offsets[event_T[linked]]),
+            (tracks.particle_T[linked], record.offsets),
+            event_T[linked],
             np.ones(len(linked)),
         ),
-    }
-
-
-def _clusters(clusters: Clusters, record: Record) -> dict[str, Jagged]:
-    """Return clusters, their energies by subdetector and their links."""
-    offsets, energy_C = clusters.offsets, clusters.energy_C
-    x, y, z = clusters.position_C3.T
-    stored = np.zeros((len(energy_C), _SUBDETECTORS_STORED))
-    stored[:, : clusters.energy_CS.shape[1]] = clusters.energy_CS
-    number_C = np.full(len(energy_C), _SUBDETECTORS_STORED)
-    columns: dict[str, Rows] = {
-        "energy": energy_C,
-        "position.x": x,
-        "position.y": y,
-        "position.z": z,
-        "iTheta": np.arctan2(np.hypot(x, y), z),
-        "iPhi": np.arctan2(y, x),
-        **_begin_end("hits", clusters.hits_C, offsets),
-        **_begin_end("subdetectorEnergies", number_C, offsets),
-    }
-    leaves = _jagged(CLUSTERS, columns, offsets)
-    leaves["_PandoraClusters_subdetectorEnergies"] = Jagged(
-        stored.ravel(), offsets * _SUBDETECTORS_STORED
-    )
-    ends = _Ends(clusters.cluster_K, offsets, clusters.particle_K, record.offsets)
-    weight_K = clusters.energy_K / energy_C[clusters.cluster_K]
-    return leaves | _links(CLUSTER_LINKS, ends, weight_K)
-
-
-@dataclass(frozen=True, slots=True)
-class _Ends:
-    """Links between rows of all events: both ends, and the offsets of their collections."""
-
-    from_K: I64
-    from_offsets: I64
-    to_K: I64
-    to_offsets: I64
-
-
-def _links(name: str, ends: _Ends, weight_K: Rows) -> dict[str, Jagged]:
-    """Return weighted links to MC particles; `ends.from_K` ascends."""
-    event_K = np.searchsorted(ends.from_offsets, ends.from_K, side="right") - 1
-    events = len(ends.from_offsets) - 1
-    offsets = offsets_of(np.bincount(event_K, minlength=events).astype(np.int64))
-    source = CLUSTERS if name == CLUSTER_LINKS else TRACKS
-    ids = {
-        side: np.full(len(event_K), COLLECTION_IDS[kind])
-        for side, kind in (("from", source), ("to", MC))
-    }
-    return {
-        f"{name}.weight": Jagged(weight_K, offsets),
-        f"_{name}_from.index": Jagged(ends.from_K - ends.from_offsets[event_K], offsets),
-        f"_{name}_from.collectionID": Jagged(ids["from"], offsets),
-        f"_{name}_to.index": Jagged(ends.to_K - ends.to_offsets[event_K], offsets),
-        f"_{name}_to.collectionID": Jagged(ids["to"], offsets),
     }
 
 
@@ -210,26 +162,8 @@ def _candidates(found: Reconstruction) -> dict[str, Jagged]:
     }
     leaves: dict[str, Jagged] = {}
     for name, count in number.items():
-        columns |= _begin_end(name, count, particles.offsets)
+        columns |= begin_end(name, count, particles.offsets)
         leaves[f"_PandoraPFOs_{name}.index"] = Jagged(
-            values[name], _per_event(count, particles.offsets)
+            values[name], per_event(count, particles.offsets)
         )
-    return leaves | _jagged(PFOS, columns, particles.offsets)
-
-
-def _jagged(collection: str, columns: dict[str, Rows], offsets: I64) -> dict[str, Jagged]:
-    """Return columns of one collection as leaves."""
-    return {f"{collection}.{name}": Jagged(values, offsets) for name, values in columns.items()}
-
-
-def _per_event(number_N: I64, offsets: I64) -> I64:
-    """Return the offsets per event of children, given their number per row."""
-    return offsets_of(number_N)[offsets]
-
-
-def _begin_end(member: str, number_N: I64, offsets: I64) -> dict[str, Rows]:
-    """Return where the children of every row begin and end within their event."""
-    end_N = np.cumsum(number_N, dtype=np.int64)
-    event_N = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    first_N = _per_event(number_N, offsets)[:-1][event_N]
-    return {f"{member}_begin": end_N - number_N - first_N, f"{member}_end": end_N - first_N}
+    return leaves | jagged(PFOS, columns, particles.offsets)

@@ -23,15 +23,18 @@ try:
 except ImportError as error:
     raise MissingExtraError("pythia8mc", "simulate") from error
 
+_SPREAD: Final = (
+    "Beams:allowVertexSpread = on",
+    "Beams:sigmaVertexX = 27.3e-3",
+    "Beams:sigmaVertexY = 48.8e-6",
+    "Beams:sigmaVertexZ = 1.33",
+)
 # Source: HEP-KBFI/key4hep-sim, clic/pythia/*.cmd (CLIC samples of Pata et al. 2023).
 _BEAMS: Final = (
     "Beams:idA = 11",
     "Beams:idB = -11",
     "Beams:eCM = 380",
-    "Beams:allowVertexSpread = on",
-    "Beams:sigmaVertexX = 27.3e-3",
-    "Beams:sigmaVertexY = 48.8e-6",
-    "Beams:sigmaVertexZ = 1.33",
+    *_SPREAD,
     "PartonLevel:ISR = on",
     "PartonLevel:FSR = on",
 )
@@ -48,6 +51,14 @@ _SWITCHES: Final[dict[str, tuple[str, ...]]] = {
     "ZH": ("HiggsSM:ffbar2HZ = on",),
     "tautau": (_FERMIONS, "23:onMode = off", "23:onIfAny = 15"),
 }
+_SOFT: Final = (
+    "Beams:idA = 11",
+    "Beams:idB = -11",
+    "PDF:lepton = off",
+    "23:mMin = 2",
+    "PhaseSpace:mHatMin = 2",
+    "WeakSingleBoson:ffbar2ffbar(s:gm) = on",
+)
 _ANCESTORS: Final = (6, 15, 23, 24, 25)
 _TRIES: Final = 10
 
@@ -62,14 +73,29 @@ def generate(process: str, seed: int, sizes: Iterable[int]) -> Iterator[Record]:
     if process not in _SWITCHES:
         found = f"expected a process of {', '.join(_SWITCHES)}, found {process!r}"
         raise ConfigError(f"{found}; 'mlpf simulate --help' lists processes and guns")
-    pythia = _pythia((*_BEAMS, *_DECAYS, *_SWITCHES[process]), seed)
+    yield from _batches((*_BEAMS, *_DECAYS, *_SWITCHES[process]), seed, sizes)
+
+
+def generate_soft(mass: float, seed: int, sizes: Iterable[int]) -> Iterator[Record]:
+    """Yield records of `sizes` events each of quark pairs of a low mass [GeV], at rest.
+
+    Raises:
+        DataError: Pythia fails again and again.
+    """
+    settings = (*_SOFT, f"Beams:eCM = {mass}", *_SPREAD, *_DECAYS)
+    yield from _batches(settings, seed, sizes)
+
+
+def _batches(settings: tuple[str, ...], seed: int, sizes: Iterable[int]) -> Iterator[Record]:
+    """Yield records of whole batches."""
+    pythia = _pythia(settings, seed)
     for size in sizes:
         parts = [pythia.nextBatch(size).prt]
         # Events that fail are left out of a batch.
         while sum(len(part) for part in parts) < size and len(parts) < _TRIES:
             parts.append(pythia.nextBatch(size - sum(len(part) for part in parts)).prt)
         if sum(len(part) for part in parts) < size:
-            raise DataError(f"Pythia failed {_TRIES} times at {process}; try another --seed")
+            raise DataError(f"Pythia failed {_TRIES} times; try another --seed")
         yield _record(pythia, _columns_of_batch(ak.concatenate(parts)))
 
 

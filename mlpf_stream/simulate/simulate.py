@@ -5,7 +5,7 @@ Every file is a pure function of the request and its own index: same request, sa
 
 import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -13,26 +13,27 @@ from typing import Final
 
 import numpy as np
 
-from mlpf_stream.columns import DETECTORS, GUNS, PROCESSES
+from mlpf_stream.columns import DETECTORS, GUNS, PILEUP, PROCESSES, Detector
 from mlpf_stream.edm4hep.collections import Collections
-from mlpf_stream.edm4hep.writer import write_collections
+from mlpf_stream.edm4hep.writer import write_steps
 from mlpf_stream.errors import ConfigError
-from mlpf_stream.event import Jagged, offsets_of
 from mlpf_stream.progress import progress
-from mlpf_stream.simulate.calibration import averaged, calibration
-from mlpf_stream.simulate.calorimeter import shower
+from mlpf_stream.simulate.cells import deposit
 from mlpf_stream.simulate.clustering import cluster
-from mlpf_stream.simulate.event_data import COLLECTION_IDS, Simulated, collect
+from mlpf_stream.simulate.event_data import Simulated, collect
 from mlpf_stream.simulate.guns import shoot
 from mlpf_stream.simulate.interactions import interact
 from mlpf_stream.simulate.record import Record
+from mlpf_stream.simulate.showers import shower
 from mlpf_stream.simulate.tracker import track
 from mlpf_stream.workers import in_order
 
 ENERGY: Final = 380
 """Centre-of-mass energy of the processes [GeV]."""
 MAX_EVENTS_PER_FILE: Final = 10_000
-_CHUNK: Final = 250
+MAX_PILEUP: Final = 200.0
+"""Largest mean number of overlaid events."""
+_CHUNK: Final = 200
 """Events that are simulated at a time: bounds memory."""
 _DETECTOR: Final = "clic"
 _PYTHIA_SEEDS: Final = 900_000_000
@@ -42,8 +43,9 @@ _PYTHIA_SEEDS: Final = 900_000_000
 class SimulateRequest:
     """What to simulate: process or gun, number of events, seed, and the folder to write to.
 
-    `multiplicity` particles per event of a gun; `files` files share the events; `workers`
-    processes work on them at a time, without any influence on the result.
+    `multiplicity` particles per event of a gun; `pileup` soft events overlaid on each, on average;
+    `files` files share the events; `workers` processes work on them at a time, without any
+    influence on the result.
     """
 
     process: str
@@ -59,21 +61,11 @@ class SimulateRequest:
 
 @dataclass(frozen=True, slots=True)
 class SimulateSummary:
-    """Files written, events in all of them, wall time, and the numbers of `calibration`."""
+    """Files written, events in all of them, and wall time [s]."""
 
     files: tuple[str, ...]
     events: int
     seconds: float
-    calibration: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    """One finished file: its path, its number of events and its calibration."""
-
-    path: str
-    events: int
-    calibration: Mapping[str, float]
 
 
 def simulate(request: SimulateRequest) -> SimulateSummary:
@@ -87,15 +79,14 @@ def simulate(request: SimulateRequest) -> SimulateSummary:
     _check(request)
     start = time.perf_counter()
     Path(request.out).mkdir(parents=True, exist_ok=True)
-    files: list[_File] = []
+    files: list[str] = []
     indices = range(min(request.files, request.events))
     with progress(request.events, "event", request.process) as bar:
-        for file in in_order(partial(_simulate_file, request), indices, request.workers):
-            files.append(file)
-            bar.update(file.events)
-    numbers = averaged([file.calibration for file in files], [file.events for file in files])
-    seconds = time.perf_counter() - start
-    return SimulateSummary(tuple(file.path for file in files), request.events, seconds, numbers)
+        work = partial(_simulate_file, request)
+        for path, events in in_order(work, indices, request.workers):
+            files.append(path)
+            bar.update(events)
+    return SimulateSummary(tuple(files), request.events, time.perf_counter() - start)
 
 
 def _check(request: SimulateRequest) -> None:
@@ -109,10 +100,10 @@ def _check(request: SimulateRequest) -> None:
             f"expected --detector {_DETECTOR}, found {request.detector!r}; files of {others} "
             "can be converted, not simulated"
         )
-    if request.pileup:
+    if not 0 <= request.pileup <= MAX_PILEUP:
         raise ConfigError(
-            f"expected --pileup 0, found {request.pileup:g}; "
-            "pile-up overlay comes with a later version"
+            f"expected --pileup from 0 to {MAX_PILEUP:g} overlaid events on average, "
+            f"found {request.pileup:g}"
         )
     if request.multiplicity != 1 and request.process not in GUNS:
         raise ConfigError(
@@ -138,31 +129,39 @@ def _check(request: SimulateRequest) -> None:
         )
 
 
-def _simulate_file(request: SimulateRequest, index: int) -> _File:
-    """Simulate and write one file."""
+def _simulate_file(request: SimulateRequest, index: int) -> tuple[str, int]:
+    """Simulate and write one file; return its path and number of events."""
     files = min(request.files, request.events)
     events = request.events // files + (index < request.events % files)
     gun = request.process in GUNS
-    stem = request.process if gun else f"p8_ee_{request.process}_ecm{ENERGY}"
-    path = Path(request.out) / f"{stem}_{request.seed}_{index}.root"
-    detector = DETECTORS[request.detector]
-    source = np.random.SeedSequence([request.seed, zlib.crc32(request.process.encode()), index])
-    random = np.random.default_rng(source)
-    parts, numbers, sizes = [], [], _sizes(events)
-    for record in _records(request, sizes, source, random):
-        simulated = _through_detector(record, request, random)
-        parts.append(collect(simulated, detector, str(path)))
-        numbers.append(calibration(simulated, parts[-1], detector))
+    process = _process(request)
+    stem = process if gun else f"p8_ee_{process}_ecm{ENERGY}"
+    path = str(Path(request.out) / f"{stem}_{request.seed}_{index}.root")
     settings = {
-        "simulation": "fast: parametrised CLIC-like detector without calorimeter cells",
+        "simulation": "fast: parametrised showers in the calorimeter cells of CLIC_o3_v14",
         "generator": "particle gun" if gun else f"Pythia 8, e+e- at {ENERGY} GeV",
         "file": index,
         **{
             name: value for name, value in asdict(request).items() if name not in ("out", "workers")
         },
     }
-    write_collections(str(path), _joined(parts), process=request.process, generator=settings)
-    return _File(str(path), events, averaged(numbers, sizes))
+    steps = _steps(request, index, events, path)
+    write_steps(path, steps, process=process, generator=settings)
+    return path, events
+
+
+def _process(request: SimulateRequest) -> str:
+    """Return the process as keys name it: pile-up is a process of its own."""
+    return f"{request.process}{PILEUP}{request.pileup:g}" if request.pileup else request.process
+
+
+def _steps(request: SimulateRequest, index: int, events: int, path: str) -> Iterator[Collections]:
+    """Yield the events of one file, a chunk at a time."""
+    source = np.random.SeedSequence([request.seed, zlib.crc32(request.process.encode()), index])
+    random = np.random.default_rng(source)
+    detector = DETECTORS[request.detector]
+    for record in _records(request, _sizes(events), source, random):
+        yield collect(_through_detector(record, detector, random), detector, path)
 
 
 def _sizes(events: int) -> list[int]:
@@ -177,38 +176,38 @@ def _records(
     source: np.random.SeedSequence,
     random: np.random.Generator,
 ) -> Iterator[Record]:
-    """Yield the generated events; Pythia is imported only for what needs it."""
+    """Yield the generated events, pile-up included."""
+    seed = 1 + int(source.generate_state(1)[0]) % (_PYTHIA_SEEDS - 1)
+    generated = _generated(request, sizes, seed, random)
+    if not request.pileup:
+        yield from generated
+        return
+    from mlpf_stream.simulate.pileup import make_pool, overlay  # noqa: PLC0415 - needs Pythia
+
+    pool = make_pool(seed)
+    for record in generated:
+        yield overlay(record, pool, request.pileup, random)
+
+
+def _generated(
+    request: SimulateRequest, sizes: Sequence[int], seed: int, random: np.random.Generator
+) -> Iterator[Record]:
+    """Yield the events of the process; Pythia is imported only for what needs it."""
     if request.process in GUNS and request.process != "gun-tau":
         for size in sizes:
             yield shoot(request.process, size, request.multiplicity, random)
         return
     from mlpf_stream.simulate.generator import decay_taus, generate  # noqa: PLC0415
 
-    seed = 1 + int(source.generate_state(1)[0]) % (_PYTHIA_SEEDS - 1)
     if request.process == "gun-tau":
         yield from decay_taus(request.multiplicity, seed, sizes, random)
     else:
         yield from generate(request.process, seed, sizes)
 
 
-def _through_detector(
-    record: Record, request: SimulateRequest, random: np.random.Generator
-) -> Simulated:
+def _through_detector(record: Record, detector: Detector, random: np.random.Generator) -> Simulated:
     """Send generated events through the detector."""
-    detector = DETECTORS[request.detector]
     record = interact(record, detector, random)
     tracks = track(record, detector, random)
-    showers = shower(record, detector, random)
-    return Simulated(record, tracks, cluster(showers, record.events, detector, random))
-
-
-def _joined(parts: Sequence[Collections]) -> Collections:
-    """Join the events of collections that hold the same leaves."""
-    leaves = {}
-    for name in parts[0].leaves:
-        pieces = [part[name] for part in parts]
-        counts = np.concatenate([piece.counts for piece in pieces])
-        values = np.concatenate([piece.values for piece in pieces])
-        leaves[name] = Jagged(values, offsets_of(counts))
-    events = sum(part.events for part in parts)
-    return Collections(parts[0].source, events, leaves, COLLECTION_IDS)
+    cells = deposit(shower(record, detector, random), record.events, random)
+    return Simulated(record, tracks, cells, cluster(cells))

@@ -14,7 +14,7 @@ import numpy as np
 from mlpf_stream.columns import Detector
 from mlpf_stream.event import F64, I32, I64, Bool, offsets_of
 from mlpf_stream.simulate.nearby import close_pairs
-from mlpf_stream.simulate.record import Record
+from mlpf_stream.simulate.record import DECAYED_IN_TRACKER, NO_PARENT, SECONDARY, Record
 from mlpf_stream.simulate.trajectory import Trajectory
 
 MIN_PT: Final = 0.1
@@ -110,7 +110,8 @@ def track(record: Record, detector: Detector, random: np.random.Generator) -> Tr
     eta_P = np.arcsinh(record.momentum_P3[:, 2] / np.maximum(pt_P, 1e-9))
     charged_P = record.visible_P & (record.charge_P != 0)
     accepted = np.flatnonzero(charged_P & (pt_P > MIN_PT) & (np.abs(eta_P) < MAX_ETA))
-    hits = _hits(Trajectory.of(record, detector.field).rows(accepted), detector)
+    path = Trajectory.of(record, detector.field).rows(accepted)
+    hits = _hits(path, detector, _decay_arcs(record, detector.field)[accepted])
     efficient = random.random(len(accepted)) < _efficiency(record, accepted)
     keep = efficient & (hits.count_N >= MIN_HITS)
     chosen = np.concatenate([accepted[keep], _doubled(accepted[keep], pt_P, random)])
@@ -165,12 +166,26 @@ def _doubled(row_N: I64, pt_P: F64, random: np.random.Generator) -> I64:
     return row_N[random.random(len(row_N)) < share_N]
 
 
-def _hits(path: Trajectory, detector: Detector) -> _Hits:
-    """Count the hits on every path up to the calorimeter."""
+def _decay_arcs(record: Record, field: float) -> F64:
+    """Return the arc at which every charged particle decays in the tracker, infinite for others."""
+    decays_P = (record.simulator_P & DECAYED_IN_TRACKER != 0) & (record.charge_P != 0)
+    children = np.flatnonzero((record.status_P == SECONDARY) & (record.parent_P != NO_PARENT))
+    parents = record.offsets[record.event_P[children]] + record.parent_P[children]
+    children, parents = children[decays_P[parents]], parents[decays_P[parents]]
+    away_X3 = record.vertex_P3[children] - record.vertex_P3[parents]
+    half_X = np.hypot(away_X3[:, 0], away_X3[:, 1]) / 2.0
+    bend_X = 1.0 / np.maximum(np.abs(Trajectory.of(record, field).omega_N[parents]), 1e-9)
+    arc_P = np.full(len(record.pdg_P), np.inf)
+    # On the first half turn; later decays are behind the end of the fit in any case.
+    np.minimum.at(arc_P, parents, 2.0 * bend_X * np.arcsin(np.minimum(half_X / bend_X, 1.0)))
+    return arc_P
+
+
+def _hits(path: Trajectory, detector: Detector, decay_N: F64) -> _Hits:
+    """Count the hits on every path up to its decay or the calorimeter."""
     # A looper is fitted on its first half turn.
-    end_N = np.minimum(
-        path.to_calorimeter(detector), np.pi / np.maximum(np.abs(path.omega_N), 1e-9)
-    )
+    turn_N = np.pi / np.maximum(np.abs(path.omega_N), 1e-9)
+    end_N = np.minimum(np.minimum(path.to_calorimeter(detector), turn_N), decay_N)
     arcs = []
     for radius, half_length in _BARREL:
         arc_N = path.to_radius(radius)
@@ -193,7 +208,7 @@ def _measure(
 ) -> Tracks:
     """Smear the helix of every track and write down its four states."""
     truth = Trajectory.of(record, detector.field).rows(particle_T)
-    hits = _hits(truth, detector)
+    hits = _hits(truth, detector, _decay_arcs(record, detector.field)[particle_T])
     back_T = truth.to_axis()
     measured = _smeared(record, truth, back_T, particle_T, fake_T, random)
     face_T = truth.to_calorimeter(detector)

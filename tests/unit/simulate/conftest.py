@@ -5,12 +5,13 @@ import pytest
 
 from mlpf_stream.columns import DETECTORS
 from mlpf_stream.event import offsets_of
-from mlpf_stream.simulate.calorimeter import shower
+from mlpf_stream.simulate.cells import deposit
 from mlpf_stream.simulate.clustering import cluster
 from mlpf_stream.simulate.event_data import Simulated
 from mlpf_stream.simulate.guns import shoot
 from mlpf_stream.simulate.interactions import interact
 from mlpf_stream.simulate.record import FINAL, NO_PARENT, Record
+from mlpf_stream.simulate.showers import shower
 from mlpf_stream.simulate.tracker import track
 
 CLIC = DETECTORS["clic"]
@@ -46,8 +47,8 @@ def fire():
         random = np.random.default_rng(seed)
         record = interact(shoot(name, events, multiplicity, random), CLIC, random)
         tracks = track(record, CLIC, random)
-        showers = shower(record, CLIC, random)
-        return Simulated(record, tracks, cluster(showers, events, CLIC, random))
+        cells = deposit(shower(record, CLIC, random), events, random)
+        return Simulated(record, tracks, cells, cluster(cells))
 
     return run
 
