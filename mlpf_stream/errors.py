@@ -34,18 +34,30 @@ class MlpfError(Exception):
 
 
 def error_tree(error: MlpfError) -> dict[str, object]:
-    """Return an error as plain values, for JSON: its kind, text and exit code."""
-    return {"kind": type(error).__name__, "message": str(error), "code": error.exit_code}
+    """Return an error as plain values, for JSON: its kind, text, exit code and attributes."""
+    return {
+        "kind": type(error).__name__,
+        "message": str(error),
+        "code": error.exit_code,
+        "attributes": {
+            name: value
+            for name, value in vars(error).items()
+            if isinstance(value, str | int | float)
+        },
+    }
 
 
 def error_from_tree(tree: Mapping[str, object]) -> MlpfError:
-    """Return the error that `error_tree` described, with its text and kind."""
+    """Return the error that `error_tree` described, with its text, kind and attributes."""
     kinds, waiting = {}, [MlpfError]
     while waiting:
         kind = waiting.pop()
         kinds[kind.__name__] = kind
         waiting.extend(kind.__subclasses__())
-    return _rebuild(kinds.get(str(tree["kind"]), TrainingError), (str(tree["message"]),), {})
+    kind = kinds.get(str(tree["kind"]), TrainingError)
+    attributes = tree.get("attributes")
+    state = dict(attributes) if isinstance(attributes, dict) else {}
+    return _rebuild(kind, (str(tree["message"]),), state)
 
 
 def _rebuild(

@@ -13,6 +13,8 @@ from mlpf_stream.columns import CLASSES, DATASET_FORMAT, SCHEMA_VERSION, Mode, R
 from mlpf_stream.errors import SchemaError
 
 MANIFEST_NAME: Final = "manifest.json"
+VERSIONS_FOLDER: Final = "manifests"
+"""Every version of the manifest, by number; `manifest.json` is the newest."""
 HISTOGRAM_BIN: Final = 16
 """Width of a bin of the length histograms, in elements."""
 
@@ -82,6 +84,15 @@ class SourceEntry(Entry):
     generator: dict[str, str | int | float] = {}
 
 
+class QuarantineEntry(Entry):
+    """One source file that was left out as a whole, and why."""
+
+    name: str
+    file_id: str
+    bytes: int
+    reason: str
+
+
 class TruthEntry(Entry):
     """How the targets came about, in counts over all events."""
 
@@ -132,11 +143,17 @@ class Manifest(Entry):
     missing_features: tuple[str, ...]
     shards: tuple[ShardEntry, ...]
     files: tuple[SourceEntry, ...]
+    quarantined: tuple[QuarantineEntry, ...] = ()
+    requests: tuple[str, ...] = Field((), description="digest of the request of each version")
 
     @property
     def digest(self) -> str:
         """Return 16 hex digits that name this content."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        tree = self.model_dump(mode="json")
+        for name in ("quarantined", "requests"):  # what datasets of the first release lack
+            if not tree[name]:
+                del tree[name]
+        text = json.dumps(tree, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
@@ -178,6 +195,11 @@ class Manifest(Entry):
             place = ".".join(str(part) for part in first["loc"])
             msg = f"manifest {where!r} is not valid: {place}: {first['msg']}"
             raise SchemaError(msg) from error
+
+
+def version_path(version: int) -> str:
+    """Return where version number `version` of the manifest lies below the dataset."""
+    return f"{VERSIONS_FOLDER}/{version:06d}.json"
 
 
 def length_histogram(lengths: list[int]) -> tuple[int, ...]:

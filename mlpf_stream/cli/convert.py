@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 from mlpf_stream.cli.output import Json, emit
-from mlpf_stream.manifest import Manifest
+from mlpf_stream.columns import Role
+from mlpf_stream.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mlpf_stream.convert import ConvertSummary
 
 
 class Mode(StrEnum):
@@ -17,17 +21,18 @@ class Mode(StrEnum):
     HITS = "hits"
 
 
-class Role(StrEnum):
-    """What a process is for."""
-
-    TRAIN = "train"
-    OOD = "ood"
-
-
 def convert(
-    sources: Annotated[list[str], typer.Argument(help="ROOT files, globs or folders")],
-    out: Annotated[str, typer.Option(help="dataset to write: local path or s3://")],
+    sources: Annotated[
+        list[str], typer.Argument(help="ROOT files, globs, folders, or s3:// prefixes")
+    ],
+    out: Annotated[
+        str,
+        typer.Option(help="dataset to write: s3:// or a path; on a cluster all must see it"),
+    ],
     mode: Annotated[Mode, typer.Option(help="element kinds")] = Mode.CLUSTERS,
+    tracker_hits: Annotated[
+        bool, typer.Option("--tracker-hits", help="in mode hits: hits of the tracker too")
+    ] = False,
     detector: Annotated[str, typer.Option(help="clic, cld or ild")] = "clic",
     process: Annotated[
         str | None,
@@ -37,8 +42,15 @@ def convert(
         ),
     ] = None,
     role: Annotated[
-        Role | None,
-        typer.Option(help="ood: never trained on", show_default="ood for WW and ZH, else train"),
+        list[str] | None,
+        typer.Option(
+            help="train or ood (never trained on), for all or as NAME=ROLE for one process",
+            show_default="ood for WW, ZH and pile-up, else train",
+        ),
+    ] = None,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=W: an event of process NAME is seen W times an epoch"),
     ] = None,
     field: Annotated[
         float | None,
@@ -46,50 +58,129 @@ def convert(
             help="solenoid field [T]", show_default="measured in each file, else the detector's"
         ),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="files read at once")] = 1,
-    title: Annotated[str, typer.Option(help="title in the manifest")] = "particle-flow dataset",
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="groups at once", show_default="1; with --ray all CPUs"),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(help="work on Ray: local, auto, or HOST:PORT; its nodes must see all files"),
+    ] = None,
+    title: Annotated[
+        str | None, typer.Option(help="title of the dataset", show_default="particle-flow dataset")
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="licence", show_default="that of the source files")
+    ] = None,
+    creator: Annotated[list[str] | None, typer.Option(help="who made it; repeatable")] = None,
+    doi: Annotated[list[str] | None, typer.Option(help="DOI of the sources; repeatable")] = None,
     max_skipped: Annotated[
         float, typer.Option(min=0, max=1, help="largest part of the events to skip")
     ] = 0.05,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a dataset")] = False,
+    max_bad_files: Annotated[
+        int, typer.Option(min=0, help="most files that may be left out because they are corrupt")
+    ] = 0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="replace a dataset, once the new one is whole")
+    ] = False,
+    append: Annotated[
+        bool, typer.Option("--append", help="add the files that a dataset does not have yet")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Convert EDM4HEP files to a dataset of shards with truth targets."""
-    from mlpf_stream.convert import ConvertRequest
+    """Convert EDM4HEP files to a dataset of shards with truth targets.
+
+    Killed and started again, it goes on where it was.
+    """
+    from mlpf_stream.convert import Card, ConvertRequest
     from mlpf_stream.convert import convert as run
 
+    common, roles = _roles(role or ())
     request = ConvertRequest(
         sources=sources,
         out=out,
         mode=mode.value,
         detector=detector,
+        tracker_hits=tracker_hits,
         process=process,
-        role=role.value if role else None,
+        role=common,
+        roles=roles,
+        weights=_weights(weight or ()),
         field=field,
         workers=workers,
-        title=title,
+        ray=ray,
+        card=Card(title, licence, tuple(creator or ()), tuple(doi or ())),
         max_skipped=max_skipped,
+        max_bad_files=max_bad_files,
         overwrite=overwrite,
+        append=append,
     )
     summary = run(request)
-    payload = {
-        "manifest": f"{out.rstrip('/')}/manifest.json",
-        "events": summary.manifest.events,
-        "shards": len(summary.manifest.shards),
-        "elements": summary.manifest.elements,
-        "skipped": dict(summary.manifest.skipped),
-        "events_per_second": summary.manifest.events / max(summary.seconds, 1e-9),
-        "truth": summary.manifest.truth.model_dump(),
+    emit(_payload(summary), _in_words(summary), as_json)
+
+
+def _roles(texts: Sequence[str]) -> tuple[Role | None, dict[str, Role]]:
+    """Return the role of all processes, if one was given, and those of single ones."""
+    common: Role | None = None
+    roles: dict[str, Role] = {}
+    for text in texts:
+        name, equals, value = text.rpartition("=")
+        role = next((known for known in get_args(Role) if known == value), None)
+        if role is None or bool(name) != bool(equals):
+            raise ConfigError(f"expected --role train, ood or NAME=ood, found {text!r}")
+        if name:
+            roles[name] = role
+        else:
+            common = role
+    return common, roles
+
+
+def _weights(texts: Sequence[str]) -> dict[str, float]:
+    """Return the mixing weight of each process that was given one."""
+    weights = {}
+    for text in texts:
+        name, _, value = text.rpartition("=")
+        try:
+            weights[name] = float(value)
+        except ValueError:
+            name = ""
+        if not name:
+            raise ConfigError(f"expected --weight NAME=W with a number W, found {text!r}")
+    return weights
+
+
+def _payload(summary: "ConvertSummary") -> dict[str, object]:
+    """Return what a program wants to know."""
+    manifest = summary.manifest
+    return {
+        "manifest": f"{summary.url.rstrip('/')}/manifest.json",
+        "version": manifest.version,
+        "events": manifest.events,
+        "shards": len(manifest.shards),
+        "elements": manifest.elements,
+        "skipped": dict(manifest.skipped),
+        "quarantined": [entry.model_dump() for entry in manifest.quarantined],
+        "events_per_second": summary.converted / max(summary.seconds, 1e-9),
+        "converted": summary.converted,
+        "resumed": summary.resumed,
+        "known_files": summary.known,
+        "note": summary.note,
+        "truth": manifest.truth.model_dump(),
     }
-    emit(payload, _in_words(summary.manifest), as_json)
 
 
-def _in_words(manifest: Manifest) -> Sequence[str]:
+def _in_words(summary: "ConvertSummary") -> Sequence[str]:
     """Say what a conversion made."""
+    manifest = summary.manifest
     truth = manifest.truth
-    return [
-        f"{manifest.events} events, {manifest.elements} elements, {len(manifest.shards)} shards; "
-        f"skipped {dict(manifest.skipped) or 'none'}; unlinked tracks {truth.unlinked_tracks}",
+    lines = [
+        f"{manifest.events} events, {manifest.elements} elements, {len(manifest.shards)} shards "
+        f"(version {manifest.version}); skipped {dict(manifest.skipped) or 'none'}; "
+        f"unlinked tracks {truth.unlinked_tracks}",
         f"clusters that hold two particles: {truth.shared_fraction:.0%}, "
         f"without target: {truth.untargeted_fraction:.0%}",
     ]
+    lines += [f"left out {entry.name}: {entry.reason}" for entry in manifest.quarantined]
+    if summary.resumed:
+        lines.append(f"{summary.resumed} groups of files were done before and taken as they were")
+    return [summary.note, *lines] if summary.note else lines

@@ -1,5 +1,6 @@
 """`mlpf convert`: EDM4HEP files to a dataset of shards, manifest last."""
 
-from mlpf_stream.convert.convert import ConvertRequest, ConvertSummary, convert
+from mlpf_stream.convert.convert import convert
+from mlpf_stream.convert.request import Card, ConvertRequest, ConvertSummary
 
-__all__ = ["ConvertRequest", "ConvertSummary", "convert"]
+__all__ = ["Card", "ConvertRequest", "ConvertSummary", "convert"]

@@ -1,91 +1,108 @@
-"""Which files to convert, and what each one is: name, process, identity."""
+"""Which files to convert: paths, globs, folders and prefixes of object storage; each once."""
 
 import glob
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlpf_stream.columns import OOD_PROCESSES, Role
-from mlpf_stream.edm4hep.source import generator_of_path, process_of_path, source_file_id
-from mlpf_stream.errors import ConfigError, DataError, MissingDataError
+import xxhash
+
+from mlpf_stream.edm4hep.source import source_file_id
+from mlpf_stream.errors import MissingDataError
+from mlpf_stream.storage import Store, open_store
+
+REMOTE = "s3://"
+FETCH_BYTES = 32 << 20
+"""Bytes of one request when a file is fetched."""
+_MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """One source file: where it is, what physics process it holds, and its identity."""
+class Found:
+    """A file as it was found: where, and a stamp that changes when its content does."""
 
     path: str
-    process: str
-    role: Role
-    file_id: str
-    bytes: int
-    generator: dict[str, str | int | float]
+    stamp: str
 
 
-def find_sources(patterns: Sequence[str]) -> list[str]:
-    """Return the ROOT files that paths, globs and folders name, in order, each once.
+def find_sources(patterns: Sequence[str]) -> list[Found]:
+    """Return the ROOT files that paths, globs, folders and s3:// prefixes name, each once.
 
     A file that two paths lead to is taken by the first of them.
 
     Raises:
         MissingDataError: a pattern that matches nothing.
     """
-    found: list[str] = []
+    found: dict[str, str] = {}
     for pattern in patterns:
-        if Path(pattern).is_file():
-            matches = [pattern]  # a name may hold the special characters of a glob
-        elif Path(pattern).is_dir():
-            matches = sorted(str(path) for path in Path(pattern).rglob("*.root"))
-        else:
-            matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - absolute globs
+        matches = _remote(pattern) if pattern.startswith(REMOTE) else _local(pattern)
         if not matches:
             msg = f"expected ROOT files, a glob or a folder of them, found nothing at {pattern!r}"
             raise MissingDataError(msg)
-        found.extend(matches)
-    first: dict[Path, str] = {}
-    for path in found:
-        first.setdefault(Path(path).resolve(), path)
-    return list(first.values())
+        for path in matches:
+            found.setdefault(path if path.startswith(REMOTE) else str(Path(path).resolve()), path)
+    return [Found(path, _stamp(path)) for path in found.values()]
 
 
-def describe_source(path: str, process: str | None, role: Role | None) -> Source:
-    """Return what a file is: its process by option, by the name written in it, or by its name.
-
-    Raises:
-        ConfigError: no way to tell the process.
-    """
-    name = process or process_of_path(path)
-    if name is None:
-        msg = (
-            f"expected a physics process for {path!r}, found none: not written by "
-            "'mlpf simulate' and not named p8_ee_NAME_ecm*; give --process NAME"
-        )
-        raise ConfigError(msg)
-    if "/" in name or "." in name:
-        raise ConfigError(f"expected a process name without dots or slashes, found {name!r}")
-    default: Role = "ood" if name in OOD_PROCESSES else "train"
-    return Source(
-        path=path,
-        process=name,
-        role=role or default,
-        file_id=source_file_id(path),
-        bytes=Path(path).stat().st_size,
-        generator=dict(generator_of_path(path)),
-    )
+def _local(pattern: str) -> list[str]:
+    if Path(pattern).is_file():
+        return [pattern]  # a name may hold the special characters of a glob
+    if Path(pattern).is_dir():
+        return sorted(str(path) for path in Path(pattern).rglob("*.root"))
+    return sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - absolute globs
 
 
-def check_distinct(sources: Sequence[Source]) -> None:
-    """Refuse two files of one identity: their events would share their keys.
+def _remote(url: str) -> list[str]:
+    if url.endswith(".root"):
+        store, name = _object(url)
+        return [url] if store.exists(name) else []
+    names = open_store(url).list()
+    return [f"{url.rstrip('/')}/{name}" for name in names if name.endswith(".root")]
 
-    Raises:
-        DataError: two files have the same size, first and last MiB.
-    """
-    known: dict[str, Source] = {}
-    for source in sources:
-        other = known.setdefault(source.file_id, source)
-        if other is not source:
-            msg = (
-                f"expected files of different content, found {source.path!r} to be a copy of "
-                f"{other.path!r}; leave one of them out"
-            )
-            raise DataError(msg)
+
+def _object(url: str) -> tuple[Store, str]:
+    """Return the store and the name of an object."""
+    prefix, _, name = url.rpartition("/")
+    return open_store(prefix), name
+
+
+def _stamp(path: str) -> str:
+    """Return what tells whether a file is still the one that it was."""
+    if path.startswith(REMOTE):
+        store, name = _object(path)
+        return _remote_id(store, name)
+    found = Path(path).stat()
+    return f"{found.st_size}-{found.st_mtime_ns}"
+
+
+def _remote_id(store: Store, name: str) -> str:
+    """Return the identity of an object, as `source_file_id` finds it for the same bytes."""
+    size = store.size(name)
+    digest = xxhash.xxh3_64(size.to_bytes(8, "little"))
+    digest.update(store.view(name, 0, _MIB))
+    digest.update(store.view(name, max(0, size - _MIB), _MIB))
+    return digest.hexdigest()[:12]
+
+
+@contextmanager
+def local_file(path: str) -> Iterator[str]:
+    """Give a path on this machine: the file itself, or a copy of an object while it is needed."""
+    if not path.startswith(REMOTE):
+        yield path
+        return
+    store, name = _object(path)
+    size = store.size(name)
+    with tempfile.TemporaryDirectory(prefix="mlpf-source-") as folder:
+        # The object's own name: it may tell the process, and messages show it.
+        place = Path(folder) / name
+        with place.open("wb") as file:
+            for start in range(0, size, FETCH_BYTES):
+                file.write(store.view(name, start, min(FETCH_BYTES, size - start)))
+        yield str(place)
+
+
+def file_identity(path: str) -> tuple[str, int]:
+    """Return the identity of a file on this machine, and its bytes."""
+    return source_file_id(path), Path(path).stat().st_size

@@ -1,4 +1,4 @@
-"""Everything a conversion counts on its way: what becomes the manifest."""
+"""What is counted while a group of files is converted: its part of the manifest."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mlpf_stream.columns import CLASSES, SPLITS, UNLINKED, Detector, ElementKind, Mode, Role
-from mlpf_stream.convert.sources import Source
+from mlpf_stream.convert.plan import Source
 from mlpf_stream.edm4hep.events import ReadCounts
-from mlpf_stream.errors import DataError
 from mlpf_stream.event import Events, process_of
 from mlpf_stream.manifest import (
     KindEntry,
@@ -22,12 +21,10 @@ from mlpf_stream.manifest import (
 from mlpf_stream.shards.statistics import FeatureStatistics
 from mlpf_stream.shards.writer import split_of
 
-LICENCE = "see the licence of the source files"
-
 
 @dataclass(slots=True)
 class Tally:
-    """Running totals of one conversion."""
+    """Running totals of some files of one detector and mode."""
 
     detector: Detector
     mode: Mode
@@ -40,7 +37,7 @@ class Tally:
     dropped_energy: float = 0.0
     truth_sources: set[str] = field(default_factory=set)
     missing: set[str] = field(default_factory=set)
-    fields: dict[float, str] = field(default_factory=dict)
+    fields: list[tuple[float, str]] = field(default_factory=list)
     files: list[SourceEntry] = field(default_factory=list)
     elements: Counter[str] = field(default_factory=Counter)
     classes: dict[str, Counter[int]] = field(default_factory=dict)
@@ -59,35 +56,20 @@ class Tally:
         train = np.flatnonzero(np.array(splits) == "train").astype(np.int64)
         for name, part in events.elements.items():
             self.elements[name] += len(part.x_RF)
-            values, counts = np.unique(part.class_R, return_counts=True)
-            self.classes[name].update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+            counts = np.bincount(part.class_R - UNLINKED, minlength=len(CLASSES) + 1)
+            self.classes[name].update({i + UNLINKED: int(n) for i, n in enumerate(counts)})
             self.statistics[name].add(part.select(train).x_RF)
 
     def add_source(self, source: Source, counts: ReadCounts) -> None:
-        """Count one file in.
-
-        Raises:
-            DataError: its field or truth differ from those of the files before it.
-        """
-        known = self.roles.setdefault(source.process, source.role)
-        if known != source.role:
-            msg = (
-                f"process {source.process!r} has role {known!r} and {source.role!r} in one dataset"
-            )
-            raise DataError(msg)
+        """Count one file in."""
+        self.roles[source.look.process] = source.role
         skipped: dict[str, int] = {
             reason: count for reason, count in counts.skipped.items() if count
         }
         self.skipped.update(skipped)
         self.truth_sources.add(counts.truth_source)
         self.missing.update(counts.missing_features)
-        self.fields.setdefault(round(counts.field, 2), counts.field_source)
-        if len(self.fields) > 1:
-            msg = (
-                f"expected one magnetic field, found {sorted(self.fields)} T at {source.path!r}; "
-                "convert files of different fields into different datasets"
-            )
-            raise DataError(msg)
+        self.fields.append((counts.field, counts.field_source))
         self.dropped_energy += counts.dropped_energy
         for name, counted in TRUTH_COUNTS.items():
             self.truth[name] += getattr(counts, counted)
@@ -95,20 +77,22 @@ class Tally:
             name=source.path.rsplit("/", 1)[-1],
             file_id=source.file_id,
             bytes=source.bytes,
-            process=source.process,
+            process=source.look.process,
             events=counts.events,
             skipped=skipped,
             candidates="stored" if counts.has_candidates else "rule_based",
-            generator=source.generator,
+            generator=source.look.generator,
         )
         self.files.append(entry)
 
-    def manifest(self, title: str, shards: tuple[ShardEntry, ...]) -> Manifest:
-        """Return the manifest of everything counted."""
-        value, value_source = next(iter(self.fields.items()))
+    def part(self, shards: tuple[ShardEntry, ...]) -> Manifest | None:
+        """Return a manifest of everything counted; None if no file was."""
+        if not self.files:
+            return None
+        value, value_source = self.fields[0]
         return Manifest(
-            title=title,
-            licence=LICENCE,
+            title="",
+            licence="",
             detector=self.detector.name,
             mode=self.mode,
             field=value,

@@ -8,7 +8,7 @@ from typing import Final
 
 import xxhash
 
-from mlpf_stream.edm4hep.rootfile import open_root
+from mlpf_stream.edm4hep.rootfile import RootFile, open_root
 from mlpf_stream.errors import DataError, MissingDataError
 
 PROCESS_TREE: Final = "mlpf_simulation"
@@ -47,12 +47,15 @@ def process_of_path(path: str) -> str | None:
         DataError: the file is not ROOT, truncated or corrupt.
     """
     with open_root(path) as file:
-        if PROCESS_TREE in file.keys:
-            branches = file.branches(PROCESS_TREE)
-            names = file.objects(branches["process"]) if "process" in branches else []
-            if names:
-                return str(names[0])
-    match = _PUBLISHED_NAME.search(Path(path).name)
+        return process_of_file(file)
+
+
+def process_of_file(file: RootFile) -> str | None:
+    """Return the process of an open file, see `process_of_path`."""
+    names = _written(file, "process")
+    if names:
+        return str(names[0])
+    match = _PUBLISHED_NAME.search(Path(file.path).name)
     return match.group(1) if match else None
 
 
@@ -64,15 +67,27 @@ def generator_of_path(path: str) -> Mapping[str, str | int | float]:
         DataError: the file is not ROOT, truncated or corrupt.
     """
     with open_root(path) as file:
-        if PROCESS_TREE not in file.keys:
-            return {}
-        branches = file.branches(PROCESS_TREE)
-        texts = file.objects(branches["generator"]) if "generator" in branches else []
+        return generator_of_file(file)
+
+
+def generator_of_file(file: RootFile) -> Mapping[str, str | int | float]:
+    """Return the generator settings that the simulation wrote into a file; empty where none.
+
+    Raises:
+        DataError: the file is corrupt, or they are not JSON.
+    """
+    texts = _written(file, "generator")
     try:
-        settings = json.loads(texts[0]) if texts else {}
+        settings = json.loads(str(texts[0])) if texts else {}
     except (TypeError, ValueError) as error:
         raise DataError(
-            f"expected generator settings as JSON in {PROCESS_TREE!r} of {path!r}, "
+            f"expected generator settings as JSON in {PROCESS_TREE!r} of {file.path!r}, "
             f"found {texts[0]!r}; produce the file again"
         ) from error
     return settings if isinstance(settings, dict) else {}
+
+
+def _written(file: RootFile, column: str) -> list[object]:
+    """Return a column of the table that the simulation wrote; empty where there is none."""
+    branches = file.branches(PROCESS_TREE) if PROCESS_TREE in file.keys else {}
+    return file.objects(branches[column]) if column in branches else []

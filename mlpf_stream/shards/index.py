@@ -5,6 +5,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,7 +16,7 @@ import pyarrow as pa
 from mlpf_stream.columns import MODE_KINDS, SCHEMA_VERSION, SPLITS, ElementKind, Split
 from mlpf_stream.errors import MissingDataError, SchemaError, ShardError
 from mlpf_stream.event import I64, Bool
-from mlpf_stream.manifest import MANIFEST_NAME, Manifest, ShardEntry
+from mlpf_stream.manifest import MANIFEST_NAME, Manifest, ShardEntry, version_path
 from mlpf_stream.shards.pack import BufferPlace, PackEntry
 from mlpf_stream.storage import Store
 
@@ -168,12 +169,22 @@ class DatasetIndex:
         return self.keys[self.pack_offsets[pack] : self.pack_offsets[pack + 1]]
 
 
-def open_dataset(store: Store) -> DatasetIndex:
-    """Open the dataset in `store`.
+def open_dataset(store: Store, version: int | None = None) -> DatasetIndex:
+    """Open the dataset in `store`: its newest version, or the one asked for.
 
     Raises:
-        MissingDataError: there is no manifest, so no complete dataset.
+        MissingDataError: there is no manifest, so no complete dataset, or no such version.
         SchemaError: of another format or version. ShardError: an index is cut short.
+    """
+    return DatasetIndex(store, read_manifest(store, version))
+
+
+def read_manifest(store: Store, version: int | None = None) -> Manifest:
+    """Return the newest manifest of the dataset in `store`, or the one of a version.
+
+    Raises:
+        MissingDataError: there is no manifest, so no complete dataset, or no such version.
+        SchemaError: of another format or schema version.
     """
     if not store.exists(MANIFEST_NAME):
         msg = (
@@ -182,8 +193,28 @@ def open_dataset(store: Store) -> DatasetIndex:
             "is one whose conversion did not finish"
         )
         raise MissingDataError(msg)
-    text = store.read(MANIFEST_NAME)
-    return DatasetIndex(store, Manifest.from_json(text, f"{store.url}/{MANIFEST_NAME}"))
+    newest = Manifest.from_json(store.read(MANIFEST_NAME), f"{store.url}/{MANIFEST_NAME}")
+    if version is None or version == newest.version:
+        return newest
+    path = version_path(version)
+    if not 1 <= version < newest.version or not store.exists(path):
+        msg = (
+            f"expected version {version} of the dataset in {store.url!r}, found versions up to "
+            f"{newest.version} and no {path!r}; ask for one that is there"
+        )
+        raise MissingDataError(msg)
+    return Manifest.from_json(store.read(path), f"{store.url}/{path}")
+
+
+def newest_version(store: Store) -> int:
+    """Return the version of the newest manifest, from its first bytes: for those who watch.
+
+    Raises:
+        MissingDataError: there is no complete dataset.
+    """
+    head = bytes(store.view(MANIFEST_NAME, 0, 512))
+    found = re.search(rb'"version": (\d+)', head)
+    return int(found[1]) if found else read_manifest(store).version
 
 
 def _codes(column: pa.ChunkedArray, names: Sequence[str]) -> I64:

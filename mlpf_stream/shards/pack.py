@@ -74,6 +74,11 @@ def element_columns(kind: ElementKind) -> tuple[PackColumn, ...]:
     )
 
 
+def row_bytes(columns: Sequence[PackColumn]) -> int:
+    """Return the bytes that one row takes in some columns."""
+    return sum(np.dtype(column.dtype).itemsize * column.width for column in columns)
+
+
 def pack_columns(kinds: Sequence[ElementKind]) -> tuple[PackColumn, ...]:
     """Return every list column of a pack, in order."""
     elements = tuple(column for kind in kinds for column in element_columns(kind))

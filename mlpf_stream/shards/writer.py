@@ -18,16 +18,28 @@ from mlpf_stream.columns import ElementKind, Role, Split
 from mlpf_stream.event import I64, Events, concatenate_events, process_of
 from mlpf_stream.manifest import ShardEntry, length_histogram
 from mlpf_stream.shards.index import IndexRows, encode_index, index_path, shard_path
-from mlpf_stream.shards.pack import PackEntry, encode_pack, locate_buffers
+from mlpf_stream.shards.pack import (
+    PackEntry,
+    element_columns,
+    encode_pack,
+    locate_buffers,
+    particle_columns,
+    row_bytes,
+)
 from mlpf_stream.storage import Store
 
 
 @dataclass(frozen=True, slots=True)
 class ShardLimits:
-    """How large packs and shards grow: events per pack, bytes per shard."""
+    """How large packs and shards grow: events and about bytes per pack, bytes per shard."""
 
     pack_events: int = 256
     shard_bytes: int = 128 << 20
+    pack_bytes: int = 8 << 20
+
+
+PackGroup = tuple[str, Split]
+"""What all events of a pack share: their process and split."""
 
 
 def split_of(key: str, role: Role) -> Split:
@@ -42,58 +54,101 @@ def split_of(key: str, role: Role) -> Split:
 
 
 class ShardWriter:
-    """Collects events into packs, packs into shards, and writes each shard with its index."""
+    """Collects events into packs, packs into shards, and writes each shard with its index.
 
-    def __init__(self, store: Store, kinds: Sequence[ElementKind], limits: ShardLimits) -> None:
+    Shards are called `prefix` and their number. In memory are one shard, and one open pack for
+    each process and split.
+    """
+
+    def __init__(
+        self, store: Store, kinds: Sequence[ElementKind], limits: ShardLimits, prefix: str = ""
+    ) -> None:
         self._store = store
         self._kinds = tuple(kinds)
         self._limits = limits
-        self._waiting: dict[tuple[str, Split], list[Events]] = {}
-        self._shard = _OpenShard(0)
+        self._prefix = prefix
+        self._open: dict[PackGroup, _OpenPack] = {}
         self._done: list[ShardEntry] = []
+        self._shard = self._next_shard()
 
     def add(self, events: Events, role: Role) -> None:
         """Take events of any mixture of processes; write packs as they fill."""
-        groups: dict[tuple[str, Split], list[int]] = {}
+        groups: dict[PackGroup, list[int]] = {}
         for number, key in enumerate(events.keys):
             groups.setdefault((process_of(key), split_of(key, role)), []).append(number)
-        for group, numbers in groups.items():
-            waiting = self._waiting.setdefault(group, [])
-            waiting.append(events.select(np.array(numbers, np.int64)))
-            while sum(map(len, waiting)) >= self._limits.pack_events:
-                self._flush(group, self._limits.pack_events)
-                waiting = self._waiting[group]
+        bytes_E = _bytes_of(events, self._kinds)
+        for group, members in groups.items():
+            numbers = np.array(members, np.int64)
+            while len(numbers):
+                pack = self._open.setdefault(group, _OpenPack())
+                room = pack.room(bytes_E[numbers], self._limits)
+                if room:
+                    pack.add(events.select(numbers[:room]), int(bytes_E[numbers[:room]].sum()))
+                    numbers = numbers[room:]
+                if not room or pack.events == self._limits.pack_events:
+                    self._flush(group)
 
     def close(self) -> tuple[ShardEntry, ...]:
         """Write what is left and return every shard."""
-        for group in sorted(self._waiting):
-            if self._waiting[group]:
-                self._flush(group, self._limits.pack_events)
+        for group in sorted(self._open):
+            self._flush(group)
         if self._shard.packs:
-            self._close_shard()
+            self._done.append(self._shard.write(self._store))
         return tuple(self._done)
 
-    def _flush(self, group: tuple[str, Split], size: int) -> None:
-        """Write one pack of the first `size` waiting events of a group."""
-        waiting = concatenate_events(self._waiting[group])
-        rest = np.arange(min(size, len(waiting)), len(waiting), dtype=np.int64)
-        self._waiting[group] = [waiting.select(rest)] if len(rest) else []
-        first = waiting.select(np.arange(min(size, len(waiting)), dtype=np.int64))
-        ordered = first.select(np.argsort(first.lengths, kind="stable").astype(np.int64))
+    def _flush(self, group: PackGroup) -> None:
+        """Write the open pack of a group."""
+        events = self._open.pop(group).joined()
+        ordered = events.select(np.argsort(events.lengths, kind="stable").astype(np.int64))
         self._shard.add(ordered, group, self._kinds)
         if self._shard.size >= self._limits.shard_bytes:
-            self._close_shard()
+            self._done.append(self._shard.write(self._store))
+            self._shard = self._next_shard()
 
-    def _close_shard(self) -> None:
-        self._done.append(self._shard.write(self._store))
-        self._shard = _OpenShard(len(self._done))
+    def _next_shard(self) -> "_OpenShard":
+        return _OpenShard(f"{self._prefix}{len(self._done):06d}")
+
+
+class _OpenPack:
+    """Events that wait until there are enough for a pack."""
+
+    def __init__(self) -> None:
+        self._parts: list[Events] = []
+        self._bytes = 0
+        self.events = 0
+
+    def room(self, bytes_E: I64, limits: ShardLimits) -> int:
+        """Return how many of the next events fit; at least one if the pack is empty."""
+        count = min(len(bytes_E), limits.pack_events - self.events)
+        filled = self._bytes + np.cumsum(bytes_E[:count])
+        fits = int(np.searchsorted(filled, limits.pack_bytes, side="right"))
+        return fits if self.events else max(fits, 1)
+
+    def add(self, events: Events, size: int) -> None:
+        """Take events of about `size` bytes together."""
+        self._parts.append(events)
+        self._bytes += size
+        self.events += len(events)
+
+    def joined(self) -> Events:
+        """Return all events of the pack."""
+        return self._parts[0] if len(self._parts) == 1 else concatenate_events(self._parts)
+
+
+def _bytes_of(events: Events, kinds: Sequence[ElementKind]) -> I64:
+    """Return about how many bytes each event takes in a pack, shape (E,)."""
+    particles = events.generator.counts + events.candidates.counts
+    bytes_E = particles * row_bytes(particle_columns(""))
+    for kind in kinds:
+        bytes_E = bytes_E + events.elements[kind.name].counts * row_bytes(element_columns(kind))
+    return bytes_E
 
 
 class _OpenShard:
     """A shard being filled in memory."""
 
-    def __init__(self, number: int) -> None:
-        self.name = f"{number:06d}"
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.packs: list[PackEntry] = []
         self._keys: list[str] = []
         self._lengths: list[I64] = []
@@ -106,7 +161,7 @@ class _OpenShard:
         """Bytes so far."""
         return self._buffer.tell()
 
-    def add(self, events: Events, group: tuple[str, Split], kinds: Sequence[ElementKind]) -> None:
+    def add(self, events: Events, group: PackGroup, kinds: Sequence[ElementKind]) -> None:
         """Append one pack and its meta data."""
         key = f"{self.name}-{len(self.packs):05d}"
         data = encode_pack(events, kinds)

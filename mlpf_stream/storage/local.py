@@ -101,6 +101,17 @@ class LocalStore:
             path.unlink(missing_ok=True)
         for part in path.parent.glob(f".{path.name}.*{PART}"):
             part.unlink(missing_ok=True)
+        self._drop_empty_folders(path)
+
+    def sweep(self) -> None:
+        """Remove the unfinished writes of killed processes, and folders that are empty then."""
+        for path in sorted(self._root.rglob(f".*{PART}")):
+            if path.is_file():
+                path.unlink(missing_ok=True)
+                self._drop_empty_folders(path)
+
+    def _drop_empty_folders(self, path: Path) -> None:
+        """Remove the folders above a file that are empty."""
         for folder in path.parents:
             if folder == self._root or not folder.is_relative_to(self._root):
                 break

@@ -57,3 +57,6 @@ class MemoryStore:
         """Remove the object; absent is no error."""
         if self.exists(name):
             self._fs.rm_file(self._path(name))
+
+    def sweep(self) -> None:
+        """Do nothing: a write is never half done."""

@@ -74,6 +74,10 @@ class Store(Protocol):
         """Remove the object; absent is no error."""
         ...
 
+    def sweep(self) -> None:
+        """Remove what killed writes left behind; only when nobody else writes below this URL."""
+        ...
+
 
 def open_store(url: str) -> Store:
     """Open the store at `url`: a local path, `file://`, `memory://` or `s3://bucket/prefix`.

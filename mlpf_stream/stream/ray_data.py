@@ -22,6 +22,7 @@ import pyarrow as pa
 from mlpf_stream.columns import MODE_KINDS, Mode
 from mlpf_stream.config import RayConfig
 from mlpf_stream.errors import DeviceError, MissingExtraError, MlpfError
+from mlpf_stream.ray_cluster import typed_cause
 from mlpf_stream.shards.pack import decode_pack, encode_pack
 from mlpf_stream.storage import Store, open_store
 from mlpf_stream.stream.window import Window, WindowRequest, read_window
@@ -131,21 +132,6 @@ def segments(
 def _store(url: str) -> Store:
     """Keep the connection of a worker process between tasks."""
     return open_store(url)
-
-
-def typed_cause(error: BaseException) -> MlpfError | None:
-    """Return the typed error inside what Ray raised, if there is one.
-
-    Ray's wrapper poses as an error of the same type, with a traceback for its text: looked through.
-    What Ray Data adds to the text, advice about its own settings, is taken off again.
-    """
-    at: BaseException | None = error
-    while at is not None:
-        if isinstance(at, MlpfError) and not isinstance(at, RayError):
-            at.args = (str(at).partition("\nFailed to apply UDF")[0],)
-            return at
-        at = getattr(at, "cause", None) or at.__cause__
-    return None
 
 
 def _lost(error: RayError) -> MlpfError:

@@ -17,14 +17,14 @@ from typing import Any
 from mlpf_stream.config import Recipe
 from mlpf_stream.device import collective_backend, rank_device, wants_accelerator
 from mlpf_stream.errors import DeviceError, MissingExtraError, MlpfError, error_from_tree
+from mlpf_stream.ray_cluster import cluster, typed_cause
 from mlpf_stream.shards.index import open_dataset
 from mlpf_stream.storage import open_store
 from mlpf_stream.storage.arrow import arrow_place
-from mlpf_stream.stream.ray_data import typed_cause
 from mlpf_stream.train.capacity import demand_of
 from mlpf_stream.train.observer import Console
 from mlpf_stream.train.rank import SUMMARY_FILE, TrainSummary
-from mlpf_stream.train.ray_cluster import cluster, offered_accelerators, wait_for_capacity
+from mlpf_stream.train.ray_cluster import offered_accelerators, wait_for_capacity
 from mlpf_stream.train.ray_rank import (
     DATASET,
     FAILURE_FILE,

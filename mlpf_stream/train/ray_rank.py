@@ -24,7 +24,8 @@ try:
     import ray.train
     from ray.exceptions import RayError
 
-    from mlpf_stream.stream.ray_data import RayDataReader, typed_cause
+    from mlpf_stream.ray_cluster import typed_cause
+    from mlpf_stream.stream.ray_data import RayDataReader
 except ImportError as error:
     raise MissingExtraError("ray[train,data]", "ray") from error
 

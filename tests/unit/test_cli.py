@@ -223,7 +223,10 @@ def test_no_verb_is_help_and_2(capsys):
             ["simulate", "--process", "ttH", "--out", "{home}/x"],
             r"error: expected --process of ttbar, .*gun-tau, found 'ttH'",
         ),
-        (["convert", "{home}/sim", "--out", "{home}/data"], "found one.*--overwrite"),
+        (
+            ["convert", "{home}/sim", "--out", "{home}/data", "--title", "other"],
+            "found one of another request.*--append.*--overwrite",
+        ),
         (
             ["convert", "{home}/sim", "--out", "ftp://bucket/x"],
             "expected a local path.*ftp://bucket",

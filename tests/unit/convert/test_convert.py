@@ -13,7 +13,7 @@ import pytest
 from spoiled import not_a_number, reach_outside, shoot, spoil, weaken_field, without_rows
 
 from mlpf_stream.columns import CLASSES, TRACK
-from mlpf_stream.convert import ConvertRequest, convert
+from mlpf_stream.convert import Card, ConvertRequest, convert, plan
 from mlpf_stream.errors import ConfigError, DataError, EventError, MissingDataError, SchemaError
 from mlpf_stream.event import Jagged
 from mlpf_stream.manifest import MANIFEST_NAME, Manifest
@@ -83,15 +83,18 @@ def test_neither_workers_nor_repetition_change_a_byte(pions, tmp_path):
         make(str(tmp_path / name), *pions, workers=workers)
     assert contents(tmp_path / "one") == contents(tmp_path / "again")
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    (shard,) = opened(str(tmp_path / "one")).manifest.shards
+    assert shard.name.startswith("v0001-00000-")
     assert set(contents(tmp_path / "one")) == {
         MANIFEST_NAME,
-        "index/000000.arrow",
-        "shards/000000.tar",
+        "manifests/000001.json",
+        f"index/{shard.name}.arrow",
+        f"shards/{shard.name}.tar",
     }
 
 
 def test_what_is_converted_is_what_is_read(pions, out):
-    manifest = make(out, *pions, title="pions")
+    manifest = make(out, *pions, card=Card(title="pions"))
     events = read_events(opened(out))
     assert len(set(events.keys)) == len(events) == manifest.events == 60
     assert {file.file_id for file in manifest.files} == {key.split("-")[2] for key in events.keys}
@@ -185,7 +188,7 @@ def test_an_unfinished_conversion_is_no_dataset_and_a_rerun_ends_as_if_undisturb
 
 KILLED = """
 import sys
-from mlpf_stream.convert import ConvertRequest, convert
+from mlpf_stream.convert import Card, ConvertRequest, convert
 from mlpf_stream.storage import LocalStore
 
 write = LocalStore.write
@@ -208,7 +211,7 @@ def test_killed_before_the_manifest_there_is_no_dataset(pions, out, tmp_path):
         assert process.stdout.readline() == "shards written\n"
         process.kill()
         assert process.wait(20) == -signal.SIGKILL
-    assert set(contents(out)) == {"index/000000.arrow", "shards/000000.tar"}
+    assert {name.split("/")[0] for name in contents(out)} == {".convert", "index", "shards"}
     with pytest.raises(MissingDataError, match="did not finish"):
         opened(out)
     make(out, *pions)
@@ -260,6 +263,7 @@ def test_one_skip_is_allowed_in_few_events_unless_none_is(pions, out, tmp_path):
 def test_a_long_conversion_stops_early_when_much_is_skipped(pions, out, tmp_path, monkeypatch):
     bad = spoil(pions[0], tmp_path / "bad.root", *(without_rows(event) for event in range(9)))
     monkeypatch.setattr(sys.modules[convert.__module__], "SKIP_SAMPLE", 20)
+    monkeypatch.setattr(plan, "LEAST_BYTES", 1)
     with pytest.raises(DataError, match="9 of 20"):
         make(out, bad, *pions[1:])
 
@@ -397,11 +401,12 @@ def test_hits_that_are_not_stored_and_fast_simulation_are_refused(edm4hep_files,
 
 WAITING = """
 import sys
-import mlpf_stream.convert
+from mlpf_stream.convert import ConvertRequest, convert, plan
+from mlpf_stream.convert.job import Receipt
 
-module = sys.modules["mlpf_stream.convert.convert"]
-module._take = lambda *_: (print("reading", flush=True), sys.stdin.read())
-module.convert(module.ConvertRequest(sys.argv[2:], sys.argv[1], workers=2))
+plan.LEAST_BYTES = 1
+Receipt.model_validate_json = lambda _: (print("reading", flush=True), sys.stdin.read())
+convert(ConvertRequest(sys.argv[2:], sys.argv[1], workers=2))
 """
 
 

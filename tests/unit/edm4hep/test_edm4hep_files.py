@@ -9,7 +9,8 @@ import pytest
 from mlpf_stream.columns import CLUSTER, DETECTORS, HIT, TRACK
 from mlpf_stream.edm4hep import leaves, reader
 from mlpf_stream.edm4hep.reader import probe, read_collections
-from mlpf_stream.edm4hep.source import generator_of_path, process_of_path, source_file_id
+from mlpf_stream.edm4hep.rootfile import open_root
+from mlpf_stream.edm4hep.source import generator_of_file, process_of_path, source_file_id
 from mlpf_stream.edm4hep.writer import write_collections
 from mlpf_stream.errors import DataError, MissingDataError, SchemaError
 from mlpf_stream.event import Jagged
@@ -53,7 +54,8 @@ def test_what_is_written_is_read(small, tmp_path):
     assert facts.has_links
     assert facts.has_candidates
     assert process_of_path(path) == "ttbar"
-    assert generator_of_path(path) == {"seed": 3, "s": 380.0}
+    with open_root(path) as file:
+        assert generator_of_file(file) == {"seed": 3, "s": 380.0}
 
 
 def test_steps_do_not_change_what_is_read(small, tmp_path, monkeypatch):
