@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -222,6 +223,13 @@ def test_sound_data_passes_all_gates(sound):
     names = {gate.name for gate in judgements.gates}
     assert names == {gate.name for gate in GATES if gate.name != "dangling_hits"}
     check(judgements)
+
+
+def test_the_docs_show_all_gates_and_ranges():
+    text = (Path(__file__).parents[3] / "docs" / "physics.md").read_text(encoding="utf-8")
+    for gate in GATES:
+        row = next(line for line in text.splitlines() if line.startswith(f"| {gate.name} |"))
+        assert f"| {gate.low:g} .. {gate.high:g} |" in row
 
 
 def test_a_copy_through_the_writer_passes_too(sound, tmp_path):
