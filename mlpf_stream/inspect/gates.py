@@ -162,12 +162,22 @@ _CALORIMETRY = (
 )
 
 _OUTCOME = (
-    _part("jets_matched", 0.9, 1.0, "jets of targets are those of the generator"),
+    _part(
+        "jets_matched",
+        0.9,
+        1.0,
+        "of the generator, with pt > 10 GeV and |eta| < 2: targets have them too",
+    ),
     _middle("jet_response", 0.96, 1.01, "target pt / generator pt"),
     Gate("jet_width", "jet_response", "iqr", 0.0, 0.05, "perfect targets are narrow"),
-    _middle("baseline_energy", 0.8, 1.25, "candidates over generator per event: a rule-based or "
-            "Pandora particle flow double-counts little and loses little"),
-)  # fmt: skip
+    _middle(
+        "baseline_energy",
+        0.8,
+        1.25,
+        "candidates over generator per event: a rule-based or "
+        "Pandora particle flow double-counts little and loses little",
+    ),
+)
 
 GATES: Final = (*_SOUND, *_TRUTH, *_TRACKING, *_CLASSES, *_CALORIMETRY, *_OUTCOME)
 """All gates, in the order in which they are shown."""

@@ -6,9 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from spoiled import shoot
 
 from mlpf_stream.cli import main
-from mlpf_stream.columns import CLASSES, CLUSTER, MOMENTUM, NO_PARTICLE, TRACK
+from mlpf_stream.columns import (
+    CLASSES,
+    CLUSTER,
+    GUNS,
+    HIT,
+    MOMENTUM,
+    NO_PARTICLE,
+    PROCESSES,
+    TRACK,
+)
 from mlpf_stream.convert import ConvertRequest, convert
 from mlpf_stream.errors import ConfigError, DataError
 from mlpf_stream.event import Events
@@ -28,13 +38,28 @@ ALL = SampleRequest(events=1_000_000)
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory):
+def files(tmp_path_factory):
+    """Simulated ROOT files of two processes."""
+    folder = str(tmp_path_factory.mktemp("root"))
+    processes = ("ttbar", "qq")
+    return [simulate(SimulateRequest(p, 24, 5, folder, files=1)).files[0] for p in processes]
+
+
+@pytest.fixture(scope="module")
+def sound(files, tmp_path_factory):
     """A dataset of simulated events, as a conversion writes it."""
-    folder = tmp_path_factory.mktemp("sound")
-    files = simulate(SimulateRequest("ttbar", 24, 5, str(folder / "root"), files=1)).files
-    files += simulate(SimulateRequest("qq", 24, 5, str(folder / "root"), files=1)).files
-    convert(ConvertRequest(list(files), str(folder / "data")))
-    return open_dataset(open_store(str(folder / "data")))
+    return converted(files, tmp_path_factory.mktemp("sound") / "data", "clusters")
+
+
+@pytest.fixture(scope="module")
+def sound_hits(files, tmp_path_factory):
+    """The same events in hit mode."""
+    return converted(files, tmp_path_factory.mktemp("sound") / "hits", "hits")
+
+
+def converted(files, out, mode):
+    convert(ConvertRequest(list(files), str(out), mode=mode))
+    return open_dataset(open_store(str(out)))
 
 
 def spoil(index, out, change, **manifest):
@@ -221,8 +246,39 @@ def test_sound_data_passes_all_gates(sound):
     assert {gate.process for gate in judgements.gates} == {"qq", "ttbar", "all"}
     assert judgements.count("pass") > 70
     names = {gate.name for gate in judgements.gates}
-    assert names == {gate.name for gate in GATES if gate.name != "dangling_hits"}
+    assert names == {gate.name for gate in GATES}
     check(judgements)
+
+
+def test_hits_pass_too(sound_hits):
+    judgements = judge_physics(sound_hits.store.url, ALL)
+    assert judgements.failed == ()
+    assert judgements.count("pass") > 70
+    names = {gate.name for gate in judgements.gates}
+    assert {gate.name for gate in GATES} - names == {"dangling_hits", "clusters_per_particle"}
+
+
+def test_files_are_judged_as_their_dataset_is(files, sound, sound_hits):
+    for index, mode in ((sound, "clusters"), (sound_hits, "hits")):
+        dataset = judge_physics(index.store.url, ALL)
+        for path, process in zip(files, ("ttbar", "qq"), strict=True):
+            file = judge_physics(path, SampleRequest(mode=mode))
+            assert file.failed == ()
+            values = [
+                {g.name: g.value for g in found.gates if g.process == process}
+                for found in (file, dataset)
+            ]
+            assert values[0] == pytest.approx(values[1], rel=1e-6)
+
+
+@pytest.mark.parametrize("process", [*PROCESSES, *GUNS])
+def test_every_process_and_gun_passes(process, tmp_path):
+    multiplicity = 3 if process in GUNS else 1
+    path = shoot(tmp_path, process, events=12, seed=2, multiplicity=multiplicity)
+    for mode in ("clusters", "hits"):
+        judgements = judge_physics(path, SampleRequest(mode=mode))
+        assert judgements.failed == ()
+        assert judgements.count("pass") >= 15
 
 
 def test_the_docs_show_all_gates_and_ranges():
@@ -244,6 +300,23 @@ def test_a_spoiled_truth_fails(sound, tmp_path, name):
     assert expected in {gate.name for gate in judgements.failed}
     with pytest.raises(DataError, match=r"expected every physics gate to pass, found \d+ that"):
         check(judgements)
+
+
+SPOILED_HITS = {
+    "hits in MeV": (features_scaled(HIT, energy=1000), "calorimeter_energy"),
+    "hits in cm": (features_scaled(HIT, x=0.1, y=0.1, z=0.1), "behind_face"),
+    **{
+        name: SPOILED[name]
+        for name in ("targets 5 % too soft", "classes permuted", "a tenth of the targets dropped")
+    },
+}
+
+
+@pytest.mark.parametrize("name", SPOILED_HITS)
+def test_a_spoiled_truth_of_hits_fails(sound_hits, tmp_path, name):
+    change, expected = SPOILED_HITS[name]
+    judgements = judge_physics(spoil(sound_hits, tmp_path / "spoiled", change), ALL)
+    assert expected in {gate.name for gate in judgements.failed}
 
 
 def test_a_wrong_field_in_the_manifest_fails(sound, tmp_path):
