@@ -16,8 +16,10 @@ from mlpf_stream.event import F32, F64, I64, Elements, Particles
 from mlpf_stream.physics.helix import track_paths
 
 STEPS = 20
-CURL_STEPS = 240
+CURL_STEPS = 120
 """Points of a curved line, and of one that curls up."""
+TURNS: Final = 3.0
+"""Turns of a track that are drawn: some would go round a hundred times, if nothing slowed them."""
 CURLS: Final = 1.9
 """Tracks whose face is farther than this many radii of curvature curl up before it."""
 CURVATURE: Final = 2.99792458e-4
@@ -116,12 +118,13 @@ def _curves(x_RF: F32, choice: Choice, reach_R: F64 | None = None) -> list[F64]:
     """Return the way of every track as points, (N, 3) each [mm]; those that curl have more."""
     omega_R = np.abs(x_RF[:, TRACK.index("omega")].astype(np.float64))
     curls_R = omega_R * choice.detector.barrel_radius > CURLS
+    slope_R = np.hypot(1.0, x_RF[:, TRACK.index("tan_lambda")].astype(np.float64))
+    turns_R = TURNS * 2 * np.pi / np.maximum(omega_R, 1e-9) * slope_R
+    reach_R = turns_R if reach_R is None else np.minimum(reach_R, turns_R)
     paths: list[F64] = [np.zeros((0, 3))] * len(x_RF)
     for rows, points in ((np.flatnonzero(~curls_R), STEPS), (np.flatnonzero(curls_R), CURL_STEPS)):
-        reach = None if reach_R is None else reach_R[rows]
-        for row, path_N3 in zip(
-            rows, track_paths(x_RF[rows], choice.detector, points, reach), strict=True
-        ):
+        found = track_paths(x_RF[rows], choice.detector, points, reach_R[rows])
+        for row, path_N3 in zip(rows, found, strict=True):
             paths[row] = path_N3
     return paths
 

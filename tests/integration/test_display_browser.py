@@ -48,24 +48,28 @@ def chromium():
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory):
-    """The display of an event with particles of several classes."""
+def files(tmp_path_factory):
+    """The displays of an event with particles of several classes, by mode."""
     folder = tmp_path_factory.mktemp("display")
     root = shoot(folder, "ttbar", events=2, seed=4, multiplicity=1)
-    display(DisplayRequest(EventRequest(root, "1"), str(folder / "event.html")))
-    return folder / "event.html"
+    pages = {mode: folder / f"{mode}.html" for mode in ("clusters", "hits")}
+    for mode, page in pages.items():
+        display(DisplayRequest(EventRequest(root, "1", mode=mode), str(page)))
+    return pages
 
 
 @pytest.fixture
-def show(chromium, file):
+def show(chromium, files):
     """Return a function that opens the display on a screen, and notes all that goes wrong."""
-    contexts, said, fetched = [], [], []
+    contexts, said, opened, fetched = [], [], [], []
 
     def note(message):
         if not any(words in message.text for words in HARMLESS):
             said.append(f"{message.type}: {message.text}")
 
-    def open_page(size):
+    def open_page(size, mode="clusters"):
+        file = files[mode]
+        opened.append(file.as_uri())
         context = chromium.new_context(viewport={"width": size[0], "height": size[1]}, offline=True)
         contexts.append(context)
         page = context.new_page()
@@ -80,7 +84,7 @@ def show(chromium, file):
     for context in contexts:
         context.close()
     assert said == []
-    assert set(fetched) == {file.as_uri()}
+    assert fetched == opened
 
 
 def pixels_of(page, scene):
@@ -101,9 +105,10 @@ def count(pixels, colour):
     return int((abs(pixels - wanted) < 0.06).all(axis=-1).sum())
 
 
+@pytest.mark.parametrize("mode", ["clusters", "hits"])
 @pytest.mark.parametrize("size", SCREENS)
-def test_both_scenes_are_drawn_and_fit_the_screen(show, size):
-    page = show(size)
+def test_both_scenes_are_drawn_and_fit_the_screen(show, size, mode):
+    page = show(size, mode)
     assert page.title().startswith("Event ttbar-")
     assert page.locator("canvas").count() >= 2
     assert page.evaluate("document.documentElement.scrollWidth") == size[0]

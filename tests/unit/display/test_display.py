@@ -69,6 +69,13 @@ def test_an_event_is_found_by_number_and_by_key(index):
             np.testing.assert_array_equal(part.x_RF, expected.x_RF)
 
 
+def test_an_event_in_object_storage_is_displayed(s3_url, tmp_path):
+    index = write_dataset(s3_url, {"ttbar": (6, "train")})
+    shown = display(DisplayRequest(EventRequest(s3_url, index.keys[2]), str(tmp_path / "e.html")))
+    assert shown.key == index.keys[2]
+    assert index.keys[2] in (tmp_path / "e.html").read_text()
+
+
 def test_an_unknown_event_names_those_nearby(index):
     wish = index.keys[5] + "x"
     with pytest.raises(ConfigError, match="keys are PROCESS-FILEID-ENTRY") as caught:
