@@ -9,6 +9,7 @@ Shape letters: R element rows, T tracks and C clusters of one event, F features,
 Source: ALEPH (NIM A360 (1995) 481), CMS (arXiv:1706.04965) and PandoraPFA (arXiv:0907.3577).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ HADRON, NEUTRAL, PHOTON, ELECTRON, MUON = (
     CLASSES.index(name)
     for name in ("charged_hadron", "neutral_hadron", "photon", "electron", "muon")
 )
+_FLIGHT = (*MOMENTUM[:-1], "p", "omega")
 # Source: particle data group; a charged hadron is taken for a pion.
 MASSES = {HADRON: 0.13957, ELECTRON: 0.000511, MUON: 0.105658}
 
@@ -86,9 +88,10 @@ class _Candidate:
 
 @dataclass(frozen=True, slots=True)
 class _Collision:
-    """What the rules need of one event."""
+    """What the rules need of one event; `flight_T` pt, eta, sin phi, cos phi, p and omega."""
 
     track_TF: F32
+    flight_T: Sequence[Sequence[float]]
     impacts: Impacts
     position_C3: F64
     energy_C: F64
@@ -141,6 +144,7 @@ def _collisions(events: Events, detector: Detector) -> list[_Collision]:
         _column(CLUSTER, clusters, name)
         for name in ("energy", "energy_ecal", "energy_hcal", "energy_other")
     ]
+    flight_R = tracks.x_RF[:, [TRACK.index(name) for name in _FLIGHT]].tolist()
     collisions = []
     for event in range(len(events)):
         track = slice(*tracks.offsets[event : event + 2])
@@ -149,6 +153,7 @@ def _collisions(events: Events, detector: Detector) -> list[_Collision]:
         collisions.append(
             _Collision(
                 tracks.x_RF[track],
+                flight_R[track],
                 impacts.rows(track),
                 position_R3[cluster],
                 energy_C,
@@ -275,11 +280,9 @@ def _charged_candidate(
     track: int, species: int, collision: _Collision, clusters: Sequence[int]
 ) -> _Candidate:
     """Return a candidate with the momentum of its track."""
-    features = dict(zip(TRACK.names, collision.track_TF[track].tolist(), strict=True))
-    energy = float(np.hypot(features["p"], MASSES[species]))
-    momentum = (*(features[name] for name in MOMENTUM[:-1]), energy)
-    charge = 1 if features["omega"] > 0 else -1
-    return _Candidate(species, charge, momentum, track, tuple(clusters))
+    *direction, size, omega = collision.flight_T[track]
+    momentum = (*direction, math.hypot(size, MASSES[species]))
+    return _Candidate(species, 1 if omega > 0 else -1, momentum, track, tuple(clusters))
 
 
 def _free_candidates(free: I64, collision: _Collision) -> list[_Candidate]:
@@ -300,7 +303,7 @@ def _neutral_candidate(
 ) -> _Candidate:
     """Return a massless candidate that flies from the origin to its cluster."""
     x, y, z = collision.position_C3[cluster].tolist()
-    across = max(float(np.hypot(x, y)), 1e-3)
-    pt = energy * across / float(np.hypot(across, z))
-    momentum = (pt, float(np.arcsinh(z / across)), y / across, x / across, energy)
+    across = max(math.hypot(x, y), 1e-3)
+    pt = energy * across / math.hypot(across, z)
+    momentum = (pt, math.asinh(z / across), y / across, x / across, energy)
     return _Candidate(species, 0, momentum, -1, (cluster,))

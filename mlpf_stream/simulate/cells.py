@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numba import njit
 
-from mlpf_stream.event import F64, I8, I64, offsets_of
+from mlpf_stream.event import F64, I8, I32, I64, offsets_of
 from mlpf_stream.simulate.components import TRAIL, Components, Profile
 from mlpf_stream.simulate.geometry import (
     COLLECTIONS,
@@ -44,12 +44,13 @@ _TRAIL_WIDTH: Final = 0.35
 class Cells:
     """Hits of E events: event `e` owns the rows `offsets[e]:offsets[e + 1]`.
 
-    `collection_H` code of the hit collection, `layer_H` 0 at the inner face, `energy_H` [GeV],
-    `position_H3` [mm], `time_H` [ns]. Contribution k gave `energy_K` [GeV] of particle row
-    `particle_K` (in the record of all events) to the hit row `hit_K`, which ascends; noise has no
-    contribution.
+    `cell_H` name of the cell, `collection_H` code of the hit collection, `layer_H` 0 at the inner
+    face, `energy_H` [GeV], `position_H3` [mm], `time_H` [ns]. Contribution k gave `energy_K` [GeV]
+    of particle row `particle_K` (in the record of all events) to the hit row `hit_K`, which
+    ascends; noise has no contribution.
     """
 
+    cell_H: I64
     collection_H: I8
     layer_H: I8
     energy_H: F64
@@ -76,10 +77,20 @@ class _Pieces(NamedTuple):
     delay_D: F64
 
 
+class _Axes(NamedTuple):
+    """A bent axis: where it begins [mm], its direction, half its bend, two unit vectors across."""
+
+    origin: tuple[float, float, float]
+    along: tuple[float, float, float]
+    half_bend: tuple[float, float, float]
+    one: tuple[float, float, float]
+    other: tuple[float, float, float]
+
+
 class _Table(NamedTuple):
     """Cells of all events, and the open hash table of those of the present one."""
 
-    slot: I64
+    slot: I32
     cell: I64
     energy: F64
     time: F64
@@ -107,9 +118,9 @@ def deposit(components: Components, events: int, random: np.random.Generator) ->
     noise_E = random.poisson(NOISE, events)
     room = int(components.spots_D.sum() + noise_E.sum())
     largest = int(np.add.reduceat(np.append(components.spots_D, 0), pieces.first_E[:-1]).max())
-    slots = 1 << max(4, int(np.ceil(np.log2(2.0 * (largest + noise_E.max() + 1)))))
+    slots = 1 << int(np.ceil(np.log2(1.2 * (largest + noise_E.max(initial=0) + 16))))
     table = _Table(
-        slot=np.full(slots, -1, np.int64),
+        slot=np.full(slots, -1, np.int32),
         cell=np.empty(room, np.int64),
         energy=np.empty(room),
         time=np.empty(room),
@@ -159,65 +170,75 @@ def _fill_piece(
         else:
             energy[spot] = random.standard_exponential()
     energy *= pieces.energy_D[piece] / energy.sum()
-    across = _across(pieces.direction_D3[piece])
+    axes = _axes(pieces, piece)
+    begin_time, delay = pieces.time_D[piece], pieces.delay_D[piece]
+    owner = pieces.particle_D[piece]
+    start, alpha, scale = profile.start_D[piece], profile.alpha_D[piece], profile.scale_D[piece]
+    core, tail = profile.core_D[piece], profile.tail_D[piece]
+    share = profile.tail_share_D[piece]
     for spot in range(count):
         if trail:
-            depth = profile.start_D[piece] + (spot + 0.5) * profile.scale_D[piece]
+            depth = start + (spot + 0.5) * scale
         else:
-            drawn = random.standard_gamma(profile.alpha_D[piece]) * profile.scale_D[piece]
-            depth = profile.start_D[piece] + drawn
-        width = profile.core_D[piece]
-        if random.random() < profile.tail_share_D[piece]:
-            width = profile.tail_D[piece]
+            depth = start + random.standard_gamma(alpha) * scale
+        width = tail if random.random() < share else core
         radius = width * (random.standard_exponential() + random.standard_exponential())
-        angle = 2.0 * np.pi * random.random()
-        aside = (radius * np.cos(angle), radius * np.sin(angle))
-        cell = _cell(pieces, piece, depth, aside, across)
+        # A random direction without sine and cosine: a point of the unit disc.
+        u, v, square = 1.0, 1.0, 2.0
+        while square > 1.0 or square == 0.0:
+            u, v = 2.0 * random.random() - 1.0, 2.0 * random.random() - 1.0
+            square = u * u + v * v
+        stretch = radius / np.sqrt(square)
+        aside = (stretch * u, stretch * v)
+        cell = _cell(axes, depth, aside)
         if cell == NOWHERE:  # what would fall into the gap before the HCAL falls behind it
             depth += GAP
-            cell = _cell(pieces, piece, depth, aside, across)
+            cell = _cell(axes, depth, aside)
         if cell == NOWHERE:
             continue
-        time = pieces.time_D[piece] + depth / LIGHT
-        if pieces.delay_D[piece] > 0.0:
-            time += pieces.delay_D[piece] * random.standard_exponential()
+        time = begin_time + depth / LIGHT
+        if delay > 0.0:
+            time += delay * random.standard_exponential()
         if time < GATE:
             used, number = _add(table, cell, (energy[spot], time), begin, used)
-            given = _credit(table, number, pieces.particle_D[piece], energy[spot], given)
+            given = _credit(table, number, owner, energy[spot], given)
     return used, given
 
 
 @njit(cache=True)
-def _across(axis: F64) -> F64:
-    """Return two unit vectors across an axis and each other, shape (2, 3)."""
-    ax, ay, az = axis
-    across = np.zeros((2, 3))
+def _axes(pieces: _Pieces, piece: int) -> _Axes:
+    """Return where a piece begins, its axis and bend, and two unit vectors across."""
+    ax = pieces.direction_D3[piece, 0]
+    ay = pieces.direction_D3[piece, 1]
+    az = pieces.direction_D3[piece, 2]
     if abs(az) < 0.9:
         norm = np.sqrt(ax * ax + ay * ay)
         bx, by, bz = -ay / norm, ax / norm, 0.0
     else:
         norm = np.sqrt(ay * ay + az * az)
         bx, by, bz = 0.0, az / norm, -ay / norm
-    across[0, 0], across[0, 1], across[0, 2] = bx, by, bz
-    across[1, 0] = ay * bz - az * by
-    across[1, 1] = az * bx - ax * bz
-    across[1, 2] = ax * by - ay * bx
-    return across
+    across = (ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx)
+    origin, bend = pieces.origin_D3, pieces.bend_D3
+    return _Axes(
+        (origin[piece, 0], origin[piece, 1], origin[piece, 2]),
+        (ax, ay, az),
+        (0.5 * bend[piece, 0], 0.5 * bend[piece, 1], 0.5 * bend[piece, 2]),
+        (bx, by, bz),
+        across,
+    )
 
 
 @njit(cache=True)
-def _cell(
-    pieces: _Pieces, piece: int, depth: float, aside: tuple[float, float], across: F64
-) -> int:
+def _cell(axes: _Axes, depth: float, aside: tuple[float, float]) -> int:
     """Return the cell of a deposit at a depth along the bent axis, and aside from it [mm]."""
     u, v = aside
-    along, bend = pieces.direction_D3[piece], 0.5 * depth * depth
-    turn = pieces.bend_D3[piece]
-    origin = pieces.origin_D3[piece]
-    x = origin[0] + depth * along[0] + bend * turn[0] + u * across[0, 0] + v * across[1, 0]
-    y = origin[1] + depth * along[1] + bend * turn[1] + u * across[0, 1] + v * across[1, 1]
-    z = origin[2] + depth * along[2] + bend * turn[2] + u * across[0, 2] + v * across[1, 2]
-    return cell_at(x, y, z)
+    square = depth * depth
+    o, a, k, b, c = axes.origin, axes.along, axes.half_bend, axes.one, axes.other
+    return cell_at(
+        o[0] + depth * a[0] + square * k[0] + u * b[0] + v * c[0],
+        o[1] + depth * a[1] + square * k[1] + u * b[1] + v * c[1],
+        o[2] + depth * a[2] + square * k[2] + u * b[2] + v * c[2],
+    )
 
 
 @njit(cache=True)
@@ -289,6 +310,7 @@ def _read_out(
     hit_K, owner_K, given_K = _gather(table, seen, contributions)
     cell_H = cell_H[seen]
     return Cells(
+        cell_H=cell_H,
         collection_H=(cell_H >> 36).astype(np.int8),
         layer_H=((cell_H >> 24) & 127).astype(np.int8),
         energy_H=table.energy[seen],

@@ -1,4 +1,4 @@
-"""Hits follow their nearest denser neighbour: those without one found a cluster.
+"""Hits follow denser neighbours, peaks follow denser peaks nearby, and the rest found clusters.
 
 So showers that overlap merge, and fragments that lie apart split off, as in any pattern
 recognition. Lengths are in cell widths, so that one rule serves fine and coarse calorimeters.
@@ -10,27 +10,57 @@ Source: density peaks after Rodriguez and Laio, Science 344 (2014) 1492, as in C
 arXiv:2001.09761).
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numba import njit
 
 from mlpf_stream.event import F64, I8, I32, I64
 from mlpf_stream.simulate.cells import Cells
-from mlpf_stream.simulate.geometry import CELL, ECAL, HCAL, SUBDETECTOR
+from mlpf_stream.simulate.geometry import (
+    CELL,
+    ECAL,
+    HCAL,
+    LAYER_STEP,
+    SUBDETECTOR,
+    U_STEP,
+    V_STEP,
+)
 
-DENSITY_RADIUS: Final = 1.8
-"""Neighbours within so many cell widths, the 26 around a cell, count towards its density."""
-LINK_RADIUS: Final = np.array([17.0, 10.0])
-"""A hit of ECAL or HCAL follows a denser one within so many cell widths."""
+_DIRECTIONS: Final = np.array(
+    [
+        (layer, u, v)
+        for layer in (0, 1)
+        for u in (-1, 0, 1)
+        for v in (-1, 0, 1)
+        if (layer, u, v) > (0, 0, 0)
+    ]
+)
+STEPS: Final = _DIRECTIONS @ np.array([LAYER_STEP, U_STEP, V_STEP])
+"""From the name of a cell to those of half of the 26 around it: the other half meets this one."""
+_SQUARE: Final = np.sum(_DIRECTIONS**2, axis=1).astype(np.float64)
+"""Squared distances of those cells: layers are about one cell width apart."""
+LINK_RADIUS: Final = np.array([20.0, 12.0])
+"""A peak of ECAL or HCAL follows a denser one within so many cell widths."""
+SCALES: Final = (0.25, 0.5, 1.0)
+"""Peaks follow denser peaks, scale by scale, in parts of the link radius."""
 LEAST_CROWD: Final = 2
-"""A peak of fewer hits within the density radius founds no cluster."""
+"""A peak with fewer hits in and around its cell founds no cluster."""
 _FALL: Final = 0.3
 """Energy at distance d counts 1 / (1 + 0.3 d^2) towards the density."""
 _SLOTS: Final = 1 << 13
 """Slots of a search grid; a power of two."""
 _ROOM: Final = 3
-"""Pairs per hit that there is room for at first."""
+"""Pairs of neighbours per hit that there is room for at first."""
+
+
+class _Hits(NamedTuple):
+    """The columns of `Cells` that peaks are made of."""
+
+    cell_H: I64
+    position_H3: F64
+    energy_H: F64
+    subdetector_H: I8
 
 
 def find_peaks(cells: Cells) -> tuple[I64, I64]:
@@ -39,27 +69,30 @@ def find_peaks(cells: Cells) -> tuple[I64, I64]:
     Peaks are numbered event by event, in ECAL first. Hits of the yoke belong to none.
     """
     subdetector_H = SUBDETECTOR[cells.collection_H]
-    peak_H, founders = _peaks(cells.position_H3, cells.energy_H, subdetector_H, cells.offsets)
+    hits = _Hits(cells.cell_H, cells.position_H3, cells.energy_H, subdetector_H)
+    peak_H, founders = _peaks(hits, cells.offsets)
     return peak_H, founders
 
 
 @njit(cache=True)
-def _peaks(position_H3: F64, energy_H: F64, subdetector_H: I8, offsets: I64) -> tuple[I64, I64]:
+def _peaks(hits: _Hits, offsets: I64) -> tuple[I64, I64]:
     """Find the peaks of both calorimeters of every event."""
-    peak_H = np.full(len(energy_H), -1, np.int64)
-    founders = np.empty(len(energy_H), np.int64)
+    peak_H = np.full(len(hits.energy_H), -1, np.int64)
+    founders = np.empty(len(hits.energy_H), np.int64)
     peaks = 0
     for event in range(len(offsets) - 1):
         for wanted in (ECAL, HCAL):
             own = np.empty(offsets[event + 1] - offsets[event], np.int64)
             count = 0
             for hit in range(offsets[event], offsets[event + 1]):
-                if subdetector_H[hit] == wanted:
+                if hits.subdetector_H[hit] == wanted:
                     own[count] = hit
                     count += 1
             own = own[:count]
-            place_N3 = position_H3[own] / CELL[wanted]
-            leader_N, crowd_N = _leaders(place_N3, energy_H[own], LINK_RADIUS[wanted])
+            place_N3 = hits.position_H3[own] / CELL[wanted]
+            leader_N, crowd_N = _leaders(
+                hits.cell_H[own], place_N3, hits.energy_H[own], LINK_RADIUS[wanted]
+            )
             for number in range(count):
                 if leader_N[number] < 0 and crowd_N[number] >= LEAST_CROWD:
                     peak_H[own[number]] = peaks
@@ -79,15 +112,15 @@ def _peaks(position_H3: F64, energy_H: F64, subdetector_H: I8, offsets: I64) -> 
 
 
 @njit(cache=True)
-def _leaders(place_N3: F64, energy_N: F64, radius: float) -> tuple[I64, I64]:
+def _leaders(cell_N: I64, place_N3: F64, energy_N: F64, radius: float) -> tuple[I64, I64]:
     """Return the nearest denser hit of every hit, -1 for none, and the hits around each."""
     count = len(energy_N)
-    first_Q, second_Q, square_Q = _pairs(place_N3)
+    first_Q, second_Q, step_Q = _neighbours(cell_N)
     density_N = energy_N.copy()
     crowd_N = np.ones(count, np.int64)
     for pair in range(len(first_Q)):
         one, two = first_Q[pair], second_Q[pair]
-        weight = 1.0 / (1.0 + _FALL * square_Q[pair])
+        weight = 1.0 / (1.0 + _FALL * _SQUARE[step_Q[pair]])
         density_N[one] += weight * energy_N[two]
         density_N[two] += weight * energy_N[one]
         crowd_N[one] += 1
@@ -98,12 +131,12 @@ def _leaders(place_N3: F64, energy_N: F64, radius: float) -> tuple[I64, I64]:
         low, high = first_Q[pair], second_Q[pair]
         if density_N[low] > density_N[high]:
             low, high = high, low
-        if density_N[low] < density_N[high] and square_Q[pair] < best_N[low]:
-            best_N[low] = square_Q[pair]
+        square = _SQUARE[step_Q[pair]]
+        if density_N[low] < density_N[high] and square < best_N[low]:
+            best_N[low] = square
             leader_N[low] = high
-    # Most have one not far away: the wide search is for the few that have none.
-    _lead_from_afar(place_N3, density_N, radius / 2.0, leader_N)
-    _lead_from_afar(place_N3, density_N, radius, leader_N)
+    for part in SCALES:
+        _lead_among_peaks(place_N3, density_N, part * radius, leader_N)
     return leader_N, crowd_N
 
 
@@ -136,69 +169,69 @@ def _grid(place_N3: F64, width: float) -> tuple[I32, I32]:
 
 
 @njit(cache=True)
-def _pairs(place_N3: F64) -> tuple[I32, I32, F64]:
-    """Return all pairs within the density radius, each once, with their squared distances."""
-    count = len(place_N3)
-    first, point_N = _grid(place_N3, DENSITY_RADIUS)
-    near_N3 = place_N3[point_N]
-    grid_N3 = np.floor(near_N3 / DENSITY_RADIUS).astype(np.int64)
-    one_Q = np.empty(_ROOM * count, np.int32)
-    two_Q = np.empty(_ROOM * count, np.int32)
-    square_Q = np.empty(_ROOM * count)
-    used, limit = 0, DENSITY_RADIUS * DENSITY_RADIUS
+def _neighbours(cell_N: I64) -> tuple[I32, I32, I8]:
+    """Return all pairs of hits in touching cells of a stave or endcap, each once, and their step.
+
+    A step names one of the 13 directions of `STEPS`.
+    """
+    count = len(cell_N)
+    mask = 15
+    while mask < 2 * count:
+        mask = 2 * mask + 1
+    table = np.full(mask + 1, -1, np.int32)
     for number in range(count):
-        x, y, z = near_N3[number]
-        gx, gy, gz = grid_N3[number]
-        # Half of the cells around, and the rest of the own one: each pair is met once.
-        for step in range(14):
-            if step < 9:
-                ix, iy, iz = gx + 1, gy + step // 3 - 1, gz + step % 3 - 1
-            elif step < 12:
-                ix, iy, iz = gx, gy + 1, gz + step - 10
-            elif step == 12:
-                ix, iy, iz = gx, gy, gz + 1
-            else:
-                ix, iy, iz = gx, gy, gz
-            slot = _slot(ix, iy, iz)
-            begin = number + 1 if step == 13 else first[slot]
-            for other in range(begin, first[slot + 1]):
-                dx, dy, dz = near_N3[other, 0] - x, near_N3[other, 1] - y, near_N3[other, 2] - z
-                square = dx * dx + dy * dy + dz * dz
-                # Cells that share a slot lie far apart, but a cell must not be met twice.
-                here = grid_N3[other, 0] == ix and grid_N3[other, 1] == iy
-                if square < limit and here and grid_N3[other, 2] == iz:
-                    if used == len(one_Q):
-                        one_Q = np.concatenate((one_Q, np.empty_like(one_Q)))
-                        two_Q = np.concatenate((two_Q, np.empty_like(two_Q)))
-                        square_Q = np.concatenate((square_Q, np.empty_like(square_Q)))
-                    one_Q[used], two_Q[used] = point_N[number], point_N[other]
-                    square_Q[used] = square
+        slot = _spread(cell_N[number], mask)
+        while table[slot] >= 0:
+            slot = (slot + 1) & mask
+        table[slot] = number
+    one_Q = np.empty(_ROOM * count + 16, np.int32)
+    two_Q, step_Q = np.empty_like(one_Q), np.empty(len(one_Q), np.int8)
+    used = 0
+    for number in range(count):
+        if used + len(STEPS) > len(one_Q):
+            one_Q = np.concatenate((one_Q, np.empty_like(one_Q)))
+            two_Q = np.concatenate((two_Q, np.empty_like(two_Q)))
+            step_Q = np.concatenate((step_Q, np.empty_like(step_Q)))
+        for step in range(len(STEPS)):
+            wanted = cell_N[number] + STEPS[step]
+            slot = _spread(wanted, mask)
+            while table[slot] >= 0:
+                if cell_N[table[slot]] == wanted:
+                    one_Q[used], two_Q[used], step_Q[used] = number, table[slot], step
                     used += 1
-    return one_Q[:used], two_Q[:used], square_Q[:used]
+                    break
+                slot = (slot + 1) & mask
+    return one_Q[:used], two_Q[:used], step_Q[:used]
 
 
 @njit(cache=True)
-def _lead_from_afar(place_N3: F64, density_N: F64, radius: float, leader_N: I64) -> None:
-    """Give points without a leader their nearest denser point within a radius, if any."""
-    first, point_N = _grid(place_N3, radius)
-    near_N3, dense_N = place_N3[point_N], density_N[point_N]
-    for number in range(len(leader_N)):
-        if leader_N[number] >= 0:
-            continue
-        best, own = radius * radius, density_N[number]
-        x, y, z = place_N3[number]
+def _spread(cell: int, mask: int) -> int:
+    """Return the slot where a cell would be."""
+    return ((cell * 0x9E3779B97F4A7C1) >> 24) & mask
+
+
+@njit(cache=True)
+def _lead_among_peaks(place_N3: F64, density_N: F64, radius: float, leader_N: I64) -> None:
+    """Give peaks their nearest denser peak within a radius, if any."""
+    peak_N = np.flatnonzero(leader_N < 0)
+    first, point_N = _grid(place_N3[peak_N], radius)
+    hit_N = peak_N[point_N]
+    near_N3, dense_N = place_N3[hit_N], density_N[hit_N]
+    for number in range(len(hit_N)):
+        best, own = radius * radius, dense_N[number]
+        x, y, z = near_N3[number, 0], near_N3[number, 1], near_N3[number, 2]
         gx, gy, gz = int(np.floor(x / radius)), int(np.floor(y / radius)), int(np.floor(z / radius))
         for ix in range(gx - 1, gx + 2):
             for iy in range(gy - 1, gy + 2):
                 for iz in range(gz - 1, gz + 2):
                     slot = _slot(ix, iy, iz)
                     for other in range(first[slot], first[slot + 1]):
-                        dx, dy, dz = (
-                            near_N3[other, 0] - x,
-                            near_N3[other, 1] - y,
-                            near_N3[other, 2] - z,
-                        )
+                        if dense_N[other] <= own:
+                            continue
+                        dx = near_N3[other, 0] - x
+                        dy = near_N3[other, 1] - y
+                        dz = near_N3[other, 2] - z
                         square = dx * dx + dy * dy + dz * dz
-                        if square < best and dense_N[other] > own:
+                        if square < best:
                             best = square
-                            leader_N[number] = point_N[other]
+                            leader_N[hit_N[number]] = hit_N[other]

@@ -55,6 +55,10 @@ HCAL_RING_RADII: Final = (1740.0, 3246.0)
 YOKE_ENDCAP_RADII: Final = (490.0, 6450.0)
 """Inner and outer faces: apothems of barrels, |z| and radii of endcaps [mm]."""
 
+LAYER_STEP: Final = 1 << 24
+U_STEP: Final = 1 << 12
+V_STEP: Final = 1
+"""From the name of a cell to those of the next layer, and the next cells in the plane."""
 NOWHERE: Final = -1
 """Name of no cell: outside of all sensitive layers."""
 _SYMMETRY: Final = 12
@@ -83,14 +87,26 @@ def cell_at(x: float, y: float, z: float) -> int:
     away = abs(z)
     yoke = away < YOKE_HALF_LENGTH and x * x + y * y > YOKE_BARREL[0] ** 2
     if away < BARREL_HALF_LENGTH or yoke:
-        stave, apothem = 0, -1.0
-        for number in range(_SYMMETRY):
-            reach = x * _STAVE_COSINE[number] + y * _STAVE_SINE[number]
-            if reach > apothem:
-                stave, apothem = number, reach
+        stave, apothem = _stave(x, y)
         across = y * _STAVE_COSINE[stave] - x * _STAVE_SINE[stave]
         return _barrel_cell(stave, apothem, across, z)
     return _endcap_cell(x, y, z, away)
+
+
+@njit(cache=True)
+def _stave(x: float, y: float) -> tuple[int, float]:
+    """Return the stave that a point lies in, and its distance along the normal of it [mm]."""
+    # By symmetry, the four staves of the first quadrant stand for all.
+    stave, apothem = 0, abs(x)
+    for number in range(1, 4):
+        reach = abs(x) * _STAVE_COSINE[number] + abs(y) * _STAVE_SINE[number]
+        if reach > apothem:
+            stave, apothem = number, reach
+    if x < 0:
+        stave = _SYMMETRY // 2 - stave
+    if y < 0 and stave:
+        stave = _SYMMETRY - stave
+    return stave, apothem
 
 
 @njit(cache=True)

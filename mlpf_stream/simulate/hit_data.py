@@ -108,6 +108,7 @@ def _places(cells: Cells) -> _Rows:
     event_H = np.repeat(np.arange(len(cells.offsets) - 1), np.diff(cells.offsets))
     group_H = event_H * len(COLLECTIONS) + cells.collection_H
     # Hits are ordered by event and collection.
-    starts = np.searchsorted(group_H, group_H, side="left")
+    groups = (len(cells.offsets) - 1) * len(COLLECTIONS)
+    starts = offsets_of(np.bincount(group_H, minlength=groups).astype(np.int64))
     ids = np.array(list(HIT_IDS.values()))
-    return _Rows(event_H, ids[cells.collection_H], np.arange(len(group_H)) - starts)
+    return _Rows(event_H, ids[cells.collection_H], np.arange(len(group_H)) - starts[group_H])

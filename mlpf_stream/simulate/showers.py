@@ -62,7 +62,7 @@ _HADRON_RESPONSE: Final = 1.06
 """Calibration: what is lost below threshold and behind the HCAL is put back on average."""
 _UNSEEN: Final = 0.65
 """Share of the energy of very soft hadrons that the calorimeter misses."""
-_FRAGMENTS: Final = 0.55
+_FRAGMENTS: Final = 0.5
 """Mean number of fragments of a hadron shower per ln(1 + E / GeV)."""
 _FRAGMENT_SHARE: Final = (0.03, 0.15)
 _FRAGMENT_AWAY: Final = (60.0, 130.0)

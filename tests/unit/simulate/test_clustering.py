@@ -6,7 +6,7 @@ from mlpf_stream.event import offsets_of
 from mlpf_stream.simulate.cells import Cells
 from mlpf_stream.simulate.clustering import LEAST_ENERGY, LEAST_HITS, cluster
 from mlpf_stream.simulate.density import find_peaks
-from mlpf_stream.simulate.geometry import COLLECTIONS, ECAL_CELL
+from mlpf_stream.simulate.geometry import COLLECTIONS, ECAL_CELL, cell_at, centre_of
 
 
 def ecal_hits(centres, seed=1, hits=60):
@@ -21,7 +21,10 @@ def ecal_hits(centres, seed=1, hits=60):
         owner.append(np.full(len(first), number))
     position, energy, owner = map(np.concatenate, (position, energy, owner))
     count = len(energy)
+    cell = np.array([cell_at(*point) for point in position])
+    position = np.array([centre_of(name) for name in cell])
     return Cells(
+        cell_H=cell,
         collection_H=np.full(count, COLLECTIONS.index("ECALBarrel"), np.int8),
         layer_H=np.zeros(count, np.int8),
         energy_H=energy,
@@ -77,6 +80,7 @@ def test_clusters_do_not_depend_on_the_order_of_hits(seed):
     cells = ecal_hits([(1600, 0, 0), (1600, 60, 120), (1620, -80, 30)], seed)
     order = np.random.default_rng(seed).permutation(len(cells.energy_H))
     turned = Cells(
+        cells.cell_H[order],
         cells.collection_H,
         cells.layer_H,
         cells.energy_H[order],
@@ -101,6 +105,7 @@ def test_a_peak_is_founded_by_one_of_its_own_hits():
 def test_an_event_without_hits_has_no_clusters():
     cells = ecal_hits([(1600, 0, 0)])
     empty = Cells(
+        cells.cell_H[:0],
         cells.collection_H[:0],
         cells.layer_H[:0],
         cells.energy_H[:0],
