@@ -1,13 +1,13 @@
 """Who a source file is: an identity by content, and the physics process it holds."""
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import xxhash
 
+from mlpf_stream.edm4hep.process_names import published_process
 from mlpf_stream.edm4hep.rootfile import RootFile, open_root
 from mlpf_stream.errors import DataError, MissingDataError
 
@@ -16,7 +16,6 @@ PROCESS_TREE: Final = "mlpf_simulation"
 
 _MIB: Final = 2**20
 _FILE_ID_DIGITS: Final = 12
-_PUBLISHED_NAME: Final = re.compile(r"p8_ee_([A-Za-z0-9]+)_ecm\d+")
 
 
 def source_file_id(path: str) -> str:
@@ -55,8 +54,7 @@ def process_of_file(file: RootFile) -> str | None:
     names = _written(file, "process")
     if names:
         return str(names[0])
-    match = _PUBLISHED_NAME.search(Path(file.path).name)
-    return match.group(1) if match else None
+    return published_process(file.path)
 
 
 def generator_of_path(path: str) -> Mapping[str, str | int | float]:
