@@ -102,7 +102,7 @@ def _page(choice: Choice, sources: Sources) -> Page:
     """Say and draw everything."""
     left, right = measured(choice), reconstructed(choice, sources)
     reach = 1.02 * extent([*left, *right])
-    zoom = min(1.0, 1.05 * core(left, choice.detector) / reach)
+    zoom = 1.05 * core(left, choice.detector) / reach
     deposits = next(name for name in choice.events.elements if name != TRACK.name)
     shown = [
         ("tracks", "tracks", True),

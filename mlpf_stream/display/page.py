@@ -112,7 +112,7 @@ def _table(page: Page) -> str:
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in page.rows
     )
     return (
-        f"<details><summary>The {len(page.rows)} most energetic targets in words</summary>\n"
+        "<details><summary>The most energetic targets in words</summary>\n"
         f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{rows}\n</tbody></table></div></details>"
     )

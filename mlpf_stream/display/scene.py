@@ -302,6 +302,6 @@ def extent(parts: Sequence[Part]) -> float:
 
 def core(parts: Sequence[Part], detector: Detector) -> float:
     """Return how far from the center most of it lies along an axis, calorimeter included [mm]."""
-    inner = 1.1 * max(detector.endcap_z, detector.barrel_radius)
+    inner = 0.92 * _corner(detector)
     far = [np.abs(part.points_N3).max(axis=1) for part in parts if part.size_N is not None]
     return max(inner, float(np.quantile(np.concatenate(far), MOST))) if far else inner
