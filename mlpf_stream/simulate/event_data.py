@@ -108,11 +108,15 @@ def _tracks(tracks: Tracks, record: Record) -> dict[str, Jagged]:
     }
     states: dict[str, Rows] = {name: value.ravel() for name, value in tracks.state_TS.items()}
     states["location"] = np.tile(locations, count)
+    row_T = np.arange(count) - np.repeat(tracks.offsets[:-1], np.diff(tracks.offsets))
+    ionisation = {"dQdx.value": tracks.loss_T, "dQdx.error": tracks.loss_error_T}
     linked = np.flatnonzero(tracks.particle_T >= 0)
     event_T = np.repeat(np.arange(record.events), np.diff(tracks.offsets))
     return {
         **jagged(TRACKS, columns, tracks.offsets),
         **jagged(STATES, states, tracks.offsets * len(locations)),
+        **jagged("SiTracks_Refitted_dQdx", ionisation, tracks.offsets),
+        **jagged("_SiTracks_Refitted_dQdx_track", {"index": row_T}, tracks.offsets),
         **links_to_particles(
             TRACK_LINKS,
             (None, linked - tracks.offsets[event_T[linked]]),

@@ -13,6 +13,7 @@ import numpy as np
 
 from mlpf_stream.columns import Detector
 from mlpf_stream.event import F64, I32, I64, Bool, offsets_of
+from mlpf_stream.simulate.ionisation import measure_loss
 from mlpf_stream.simulate.nearby import close_pairs
 from mlpf_stream.simulate.record import DECAYED_IN_TRACKER, NO_PARENT, SECONDARY, Record
 from mlpf_stream.simulate.trajectory import Trajectory
@@ -85,12 +86,15 @@ class Tracks:
 
     `state_TS` the parameters by name, each with the states at the interaction point, first hit,
     last hit and calorimeter: D0, phi, omega, Z0, tanLambda, time and referencePoint.x, .y, .z
-    [mm, rad, 1/mm, ns]. `particle_T` the row in the record of all events, -1 for fakes.
+    [mm, rad, 1/mm, ns]. `loss_T` ionisation and `loss_error_T` [GeV / mm]. `particle_T` the row in
+    the record of all events, -1 for fakes.
     """
 
     state_TS: dict[str, F64]
     chi2_T: F64
     ndf_T: I32
+    loss_T: F64
+    loss_error_T: F64
     particle_T: I64
     offsets: I64
 
@@ -135,6 +139,8 @@ def _by_measured_pt(tracks: Tracks) -> Tracks:
         {name: value_TS[order] for name, value_TS in tracks.state_TS.items()},
         tracks.chi2_T[order],
         tracks.ndf_T[order],
+        tracks.loss_T[order],
+        tracks.loss_error_T[order],
         tracks.particle_T[order],
         tracks.offsets,
     )
@@ -237,8 +243,15 @@ def _measure(
     ratio_T = random.gamma(ndf_T / 2.0, 2.0 / ndf_T) * random.lognormal(0.1, 0.4, len(ndf_T))
     ratio_T *= np.where(fake_T, 4.0, 1.0)
     counts = np.bincount(record.event_P[particle_T], minlength=record.events).astype(np.int64)
+    loss_T, loss_error_T = measure_loss(size_T, record.mass_P[particle_T], hits.count_N, random)
     return Tracks(
-        state_TS, ratio_T * ndf_T, ndf_T, np.where(fake_T, -1, particle_T), offsets_of(counts)
+        state_TS=state_TS,
+        chi2_T=ratio_T * ndf_T,
+        ndf_T=ndf_T,
+        loss_T=loss_T,
+        loss_error_T=loss_error_T,
+        particle_T=np.where(fake_T, -1, particle_T),
+        offsets=offsets_of(counts),
     )
 
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from mlpf_stream.columns import DETECTORS
+from mlpf_stream.simulate.ionisation import energy_loss
 from mlpf_stream.simulate.tracker import track
 from mlpf_stream.simulate.trajectory import CURVATURE
 
@@ -92,3 +93,21 @@ def test_the_order_of_tracks_says_nothing_that_their_features_do_not(pions):
         pions.record.event_P[tracks.particle_T[tracks.particle_T >= 0]]
         == event[tracks.particle_T >= 0]
     ).all()
+
+
+def test_slow_heavy_particles_ionise_more():
+    momentum = np.array([0.5, 0.5, 0.5, 10.0, 10.0])
+    mass = np.array([0.00051, 0.13957, 0.93827, 0.13957, 0.93827])
+    loss = energy_loss(momentum, mass)
+    # Minimum-ionising: 3.9 MeV / cm of silicon. A proton of 0.5 GeV has beta 0.47: three times that.
+    assert loss[2] / loss[1] == pytest.approx(2.9, abs=0.2)
+    assert energy_loss(np.array([0.45]), np.array([0.13957]))[0] == pytest.approx(3.9e-4, rel=0.1)
+    assert loss[0] > loss[1]
+    assert loss[3] > loss[4]
+
+
+def test_ionisation_is_stored_with_its_error(fire):
+    tracks = fire("gun-pi", 50, 10).tracks
+    assert (tracks.loss_T > 0).all()
+    pull = tracks.loss_error_T / tracks.loss_T
+    assert 0.03 < np.median(pull) < 0.2
