@@ -1,8 +1,9 @@
 """`make demo`: the main job end to end, through the same verbs that a user calls.
 
-Simulate events to train on (ttbar, qq) and events never trained on (WW, ZH), convert them, train
-the LSH graph network and a per-element network of the same size on the same batches, evaluate both,
-print one table and draw one report. Training runs under a local Ray: two ranks, fed by Ray Data.
+Simulate events to train on (ttbar, qq) and events never trained on (WW, ZH), convert them, judge
+the physics of their truth, train the LSH graph network and a per-element network of the same size
+on the same batches, evaluate both, print one table and draw one report and one event. Training runs
+under a local Ray: two ranks, fed by Ray Data.
 Ends with an error if the graph network is not ahead of the per-element network by more than the
 printed errors, or if the data are too easy.
 """
@@ -98,13 +99,15 @@ def _make_data(out: Path, size: DemoSize) -> dict[str, float]:
         "convert", out / "edm4hep", "--out", out / "dataset", "--workers", size.workers,
         "--title", "demo: CLIC-like fast simulation at 380 GeV",
     )  # fmt: skip
-    tree = _mlpf("inspect", out / "dataset", "--verify")
+    tree = _mlpf("inspect", out / "dataset", "--verify", "--physics")
     return {
         "events": tree["events"],
         "elements": tree["elements"],
         "length_p50": tree["length_quantiles"]["p50"],
         "clusters_shared": tree["shared_cluster_fraction"],
         "clusters_without_target": tree["untargeted_cluster_fraction"],
+        "gates_judged": tree["physics"]["judged"],
+        "gates_failed": tree["physics"]["failed"],
     }
 
 
@@ -131,8 +134,9 @@ def _evaluate(out: Path, model: str) -> Tree:
 
 
 def _report(out: Path, models: Sequence[str]) -> Path:
-    """Draw both runs side by side."""
+    """Draw both runs side by side, and one event with what the first model makes of it."""
     _mlpf("report", *(out / model for model in models), "--out", out / "report.html")
+    _mlpf("display", out / "dataset", "--model", out / models[0], "--out", out / "event.html")
     return out / "report.html"
 
 
@@ -201,6 +205,7 @@ def _data_lines(card: dict[str, float]) -> list[str]:
         f"clusters that hold two particles: {card['clusters_shared']:.0%} (at least "
         f"{LEAST_SHARED:.0%}); without target: {card['clusters_without_target']:.0%} "
         f"({low:.0%} to {high:.0%}){'  TOO EASY' if _too_easy(card) else ''}",
+        f"physics gates of the truth: {card['gates_judged']} judged, {card['gates_failed']} failed",
     ]
 
 
@@ -209,9 +214,10 @@ def _next(out: Path, page: Path, seconds: float) -> list[str]:
     return [
         "",
         f"done in {seconds:.0f} s; everything is in {folder}",
-        f"report: {_shown(page)}",
+        f"report: {_shown(page)}; one event in 3-D: {folder}/event.html",
         "try next:",
-        f"  .venv/bin/mlpf inspect {folder}/dataset --verify",
+        f"  .venv/bin/mlpf inspect {folder}/dataset --physics",
+        f"  .venv/bin/mlpf convert {folder}/edm4hep --mode hits --out hits",
         f"  .venv/bin/mlpf evaluate {folder}/lsh --data {folder}/dataset --out eval --split valid",
         f"  .venv/bin/mlpf train recipes/clic-lsh-cpu.yaml run.dir={folder}/longer "
         f"data.url={folder}/dataset train.steps=3000",
