@@ -31,6 +31,12 @@ class DataConfig(Section):
     """What a run reads."""
 
     url: str = Field(description="dataset prefix that 'mlpf convert' wrote")
+    version: int | None = Field(
+        None, ge=1, description="version of the dataset; null: the newest when the run begins"
+    )
+    weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        {}, description="times that an event of a process is seen in an epoch, for the dataset's"
+    )
 
 
 class StreamConfig(Section):
@@ -198,7 +204,7 @@ class Recipe(Section):
             return "ray" if self.train.launcher == "ray" else "direct"
         return self.stream.engine
 
-    def changed(self, section: str, **values: str) -> "Recipe":
+    def changed(self, section: str, **values: str | int) -> "Recipe":
         """Return the recipe with other values in one section; they are not checked again."""
         part: Section = getattr(self, section)
         return self.model_copy(update={section: part.model_copy(update=values)})

@@ -187,12 +187,7 @@ def read_manifest(store: Store, version: int | None = None) -> Manifest:
         SchemaError: of another format or schema version.
     """
     if not store.exists(MANIFEST_NAME):
-        msg = (
-            f"expected a dataset (a {MANIFEST_NAME}) in {store.url!r}, found none; "
-            "make one with 'mlpf convert', or check the path: a dataset without a manifest "
-            "is one whose conversion did not finish"
-        )
-        raise MissingDataError(msg)
+        raise _no_dataset(store)
     newest = Manifest.from_json(store.read(MANIFEST_NAME), f"{store.url}/{MANIFEST_NAME}")
     if version is None or version == newest.version:
         return newest
@@ -212,9 +207,19 @@ def newest_version(store: Store) -> int:
     Raises:
         MissingDataError: there is no complete dataset.
     """
+    if not store.exists(MANIFEST_NAME):
+        raise _no_dataset(store)
     head = bytes(store.view(MANIFEST_NAME, 0, 512))
     found = re.search(rb'"version": (\d+)', head)
     return int(found[1]) if found else read_manifest(store).version
+
+
+def _no_dataset(store: Store) -> MissingDataError:
+    return MissingDataError(
+        f"expected a dataset (a {MANIFEST_NAME}) in {store.url!r}, found none; "
+        "make one with 'mlpf convert', or check the path: a dataset without a manifest "
+        "is one whose conversion did not finish"
+    )
 
 
 def _codes(column: pa.ChunkedArray, names: Sequence[str]) -> I64:

@@ -1,12 +1,14 @@
 """The plans of one dataset for one rank, each made once."""
 
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from mlpf_stream.columns import Split
 from mlpf_stream.config import StreamConfig
+from mlpf_stream.errors import ConfigError
 from mlpf_stream.shards.index import DatasetIndex
 from mlpf_stream.stream.plan import PlanSpec, PlanTable, plan_digest, plan_epoch
 from mlpf_stream.stream.rank_plan import RankPlan
@@ -21,9 +23,15 @@ class Planner:
     KEPT = 4
 
     def __init__(
-        self, index: DatasetIndex, stream: StreamConfig, seed: int, micro_batches: range
+        self,
+        index: DatasetIndex,
+        stream: StreamConfig,
+        seed: int,
+        micro_batches: range,
+        weights: Mapping[str, float] | None = None,
     ) -> None:
         self._index = index
+        self._weights = mixing_weights(index, weights or {})
         self._spec = PlanSpec(
             seed=seed,
             epoch=0,
@@ -39,7 +47,7 @@ class Planner:
 
     def rank_plan(self, split: Split, epoch: int) -> RankPlan:
         """Return this rank's part of the plan of one epoch; weights act on split train only."""
-        weights = mixing_weights(self._index) if split == "train" else ()
+        weights = self._weights if split == "train" else ()
         spec = replace(self._spec, split=split, epoch=epoch, weights=weights)
         digest = plan_digest(self._index.digest, spec)
         with self._lock:
@@ -67,6 +75,17 @@ def plan_table(index: DatasetIndex, split: Split) -> PlanTable:
     )
 
 
-def mixing_weights(index: DatasetIndex) -> tuple[tuple[str, float], ...]:
-    """Return the mixing weights that differ from 1, by process."""
-    return tuple((p.name, p.weight) for p in index.manifest.processes if p.weight != 1.0)
+def mixing_weights(
+    index: DatasetIndex, chosen: Mapping[str, float]
+) -> tuple[tuple[str, float], ...]:
+    """Return the mixing weights that differ from 1, by process; `chosen` go before the manifest's.
+
+    Raises:
+        ConfigError: a weight is chosen for a process that the dataset does not have.
+    """
+    known = {entry.name: entry.weight for entry in index.manifest.processes}
+    if unknown := sorted(set(chosen) - set(known)):
+        names = ", ".join(sorted(known))
+        raise ConfigError(f"expected data.weights of {names}, found {', '.join(unknown)}")
+    weights = {**known, **chosen}
+    return tuple((name, weights[name]) for name in known if weights[name] != 1.0)

@@ -7,6 +7,7 @@ and it is the first to go when a checkpoint is removed or written again. So a ki
 leaves the old checkpoints readable and the new one absent or whole. Nothing is ever unpickled.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -37,6 +38,7 @@ class TrainState(BaseModel):
     """Where a run stands: the next step to do, and what it belongs to.
 
     Attributes:
+        dataset, version: digest and version of the dataset that the run began with.
         files: xxh3-64 of every other file of the checkpoint.
         digest: xxh3-64 of the fields above.
     """
@@ -50,6 +52,7 @@ class TrainState(BaseModel):
     seconds: float
     recipe: str
     dataset: str
+    version: int = 1
     ranks: int = 1
     files: dict[str, str] = {}
     digest: str = ""
@@ -75,7 +78,12 @@ def save_checkpoint(
     """
     name = _name(state.step)
     folder = open_checkpoint(run, name)
-    card = card_of(network, {"dataset": state.dataset, "step": str(state.step)})
+    provenance = {
+        "dataset": state.dataset,
+        "dataset_version": str(state.version),
+        "step": str(state.step),
+    }
+    card = card_of(network, provenance)
     files = encode_model(network, card)
     files[OPTIMIZER_FILE] = save(_optimizer_tensors(network, optimizer))
     digests = {file: xxhash.xxh3_64_hexdigest(data) for file, data in files.items()}
@@ -115,6 +123,15 @@ def latest_checkpoint(run: Store) -> Checkpoint | None:
             reasons.append(f"{name}: {error}")
     if reasons:
         raise ResumeError("expected a readable checkpoint, found none: " + "; ".join(reasons))
+    return None
+
+
+def begun_version(run: Store) -> int | None:
+    """Return the version of the dataset that a run began with; None if nothing tells."""
+    for name in reversed(list_checkpoints(run)):
+        with suppress(ValidationError, MissingDataError):
+            text = open_checkpoint(run, name).read(STATE_FILE)
+            return TrainState.model_validate_json(text).version
     return None
 
 

@@ -6,9 +6,10 @@ from mlpf_stream.config import Recipe
 from mlpf_stream.device import open_device
 from mlpf_stream.errors import ConfigError, MlpfError
 from mlpf_stream.infer.checkpoint import list_checkpoints
-from mlpf_stream.shards.index import open_dataset
+from mlpf_stream.shards.index import newest_version, open_dataset
 from mlpf_stream.storage import Store, open_store
 from mlpf_stream.stream.direct import DirectReader
+from mlpf_stream.train.checkpoint import begun_version
 from mlpf_stream.train.observer import Console
 from mlpf_stream.train.rank import RankTask, TrainSummary, run_rank
 from mlpf_stream.train.world import World
@@ -33,7 +34,7 @@ def train(recipe: Recipe, *, resume: bool = False) -> TrainSummary:
         raise ConfigError(msg)
     store.delete(OUTCOME_FILE)
     try:
-        summary = _launch(recipe, store, resume=resume)
+        summary = _launch(_pinned(recipe, store, resume=resume), store, resume=resume)
     except MlpfError as error:
         _write_outcome(store, error.exit_code, retryable=error.retryable, message=str(error))
         raise
@@ -42,12 +43,23 @@ def train(recipe: Recipe, *, resume: bool = False) -> TrainSummary:
     return summary
 
 
+def _pinned(recipe: Recipe, run: Store, *, resume: bool) -> Recipe:
+    """Return the recipe with the version of the dataset that the run reads to its end.
+
+    That is the one it began with, else the one asked for, else the newest.
+    """
+    if recipe.data.version is not None:
+        return recipe
+    begun = begun_version(run) if resume else None
+    return recipe.changed("data", version=begun or newest_version(open_store(recipe.data.url)))
+
+
 def _launch(recipe: Recipe, store: Store, *, resume: bool) -> TrainSummary:
     if recipe.train.launcher == "ray":
         from mlpf_stream.train.ray_launch import launch_ray  # noqa: PLC0415 - only Ray jobs need Ray
 
         return launch_ray(recipe)
-    index = open_dataset(open_store(recipe.data.url))
+    index = open_dataset(open_store(recipe.data.url), recipe.data.version)
     with Console(recipe.train.steps).watching() as console:
         return run_rank(
             RankTask(

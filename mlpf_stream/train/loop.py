@@ -242,4 +242,5 @@ def _state(run: Run) -> TrainState:
         ranks=run.learner.world.size,
         recipe=run.recipe.model_dump_json(),
         dataset=run.index.digest,
+        version=run.index.manifest.version,
     )

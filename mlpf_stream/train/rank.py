@@ -118,7 +118,7 @@ def _open_run(task: RankTask) -> Run:
     return Run(
         recipe=recipe,
         index=index,
-        planner=Planner(index, recipe.stream, recipe.run.seed, own),
+        planner=Planner(index, recipe.stream, recipe.run.seed, own, recipe.data.weights),
         read=task.read,
         learner=learner,
         store=task.store,
@@ -186,6 +186,9 @@ def _check_resume(recipe: Recipe, index: DatasetIndex, checkpoint: Checkpoint) -
         if old != new:
             msg = f"expected stream.{name} = {old!r} as in the checkpoint, found {new!r}"
             raise ResumeError(msg)
+    if before.data.weights != recipe.data.weights:
+        old, new = before.data.weights, recipe.data.weights
+        raise ResumeError(f"expected data.weights = {old} as in the checkpoint, found {new}")
     if before.run.seed != recipe.run.seed:
         msg = f"expected run.seed {before.run.seed} as in the checkpoint, found {recipe.run.seed}"
         raise ResumeError(msg)

@@ -21,6 +21,7 @@ from mlpf_stream.ray_cluster import cluster, typed_cause
 from mlpf_stream.shards.index import open_dataset
 from mlpf_stream.storage import open_store
 from mlpf_stream.storage.arrow import arrow_place
+from mlpf_stream.stream.planner import mixing_weights
 from mlpf_stream.train.capacity import demand_of
 from mlpf_stream.train.observer import Console
 from mlpf_stream.train.rank import SUMMARY_FILE, TrainSummary
@@ -61,7 +62,8 @@ def launch_ray(recipe: Recipe) -> TrainSummary:
     """
     recipe = _with_absolute_paths(recipe)
     run = open_store(recipe.run.dir)
-    index = open_dataset(open_store(recipe.data.url))
+    index = open_dataset(open_store(recipe.data.url), recipe.data.version)
+    mixing_weights(index, recipe.data.weights)  # refused here, before anything starts
     old = (*run.list(STATISTICS_FOLDER), *run.list(RAY_TRAIN_FOLDER))
     for name in (FAILURE_FILE, SUMMARY_FILE, *old):
         run.delete(name)

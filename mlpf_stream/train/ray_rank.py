@@ -106,7 +106,7 @@ def ray_rank(config: dict[str, Any]) -> None:
     context = ray.train.get_context()
     device = open_device(recipe.train.device)
     world = World(context.get_world_rank(), context.get_world_size(), device)
-    index = open_dataset(open_store(recipe.data.url))
+    index = open_dataset(open_store(recipe.data.url), recipe.data.version)
     statistics = Statistics(run, world.rank)
     task = RankTask(
         recipe=recipe,

@@ -244,7 +244,7 @@ def test_no_verb_is_help_and_2(capsys):
         (["train", "{home}/recipe.yaml", "data.url=x", "train.steps=["], "expected a YAML value"),
         (["train", "{home}/recipe.yaml", "data.url=x", "train.steps"], "like train.steps=200"),
         (["train", "{home}/recipe.yaml", "data.url=x", "train.clip_norm=.inf"], "train.clip_norm"),
-        (["train", "{home}/data/shards/000000.tar"], "expected YAML"),
+        (["train", "{home}/sim/gun-pi_1_0.root"], "expected YAML"),
         (
             ["evaluate", "baseline", "--data", "{home}/data", "--out", "x", "--jet-radius", "nan"],
             "expected --jet-radius above 0 rad, found nan",
