@@ -14,7 +14,16 @@ from mlpf_stream.edm4hep.particles import classes_of, momentum_columns
 from mlpf_stream.edm4hep.relations import rows_of, slices
 from mlpf_stream.event import Particles
 
-FIELD_LEAVES: Final[tuple[Leaf, ...]] = (*TRACK_LEAVES, *PFO_LEAVES)
+_MEASURING: Final = (
+    *(f"{TRACKS}.{name}" for name in ("chi2", "trackStates_begin", "trackStates_end")),
+    *(f"{PFOS}.{name}" for name in ("charge", "momentum.x", "momentum.y")),
+    *(f"{PFOS}.{name}" for name in ("tracks_begin", "tracks_end")),
+    f"{STATES}.omega",
+    "_PandoraPFOs_tracks.index",
+)
+FIELD_LEAVES: Final[tuple[Leaf, ...]] = tuple(
+    leaf for leaf in (*TRACK_LEAVES, *PFO_LEAVES) if leaf.name in _MEASURING
+)
 """What `measure_field` reads."""
 MIN_FIELD_TRACKS: Final = 5
 """Fewest single-track candidates that measure the field."""

@@ -2,8 +2,9 @@
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -90,6 +91,9 @@ class RootFile:
             DataError: the bytes do not decode to one list of numbers per entry.
         """
         with _parsing(self.path, getattr(branch, "name", "")):
+            baskets = _open_baskets(branch, start, stop) if _is_plain(branch) else None
+            if baskets is not None:
+                return _join(baskets, dtype)
             layout = branch.array(entry_start=start, entry_stop=stop, library="ak").layout
             layout = layout.to_ListOffsetArray64(start_at_zero=True)
             offsets: I64 = np.asarray(layout.offsets.data, dtype=np.int64)
@@ -99,6 +103,56 @@ class RootFile:
                 raise ValueError(msg)
             values = values[: offsets[-1]].astype(dtype, copy=False)
             return Jagged(values, offsets)
+
+
+def _is_plain(branch: Any) -> bool:  # noqa: ANN401 - uproot has no types
+    """Return whether the entries of a branch are lists of numbers end to end, and nothing else."""
+    lists = branch.interpretation
+    return (
+        isinstance(lists, uproot.interpretation.jagged.AsJagged)
+        and lists.header_bytes == 0
+        and type(lists.content) is uproot.interpretation.numerical.AsDtype
+        and lists.content.from_dtype.kind in "biuf"
+    )
+
+
+def _open_baskets(branch: Any, start: int, stop: int) -> list[Jagged] | None:  # noqa: ANN401
+    """Return entries of a plain branch by basket, as stored; None where one has no offsets.
+
+    Raises:
+        ValueError: a basket does not hold what its offsets say.
+    """
+    stored = branch.interpretation.content.from_dtype
+    opened = []
+    for number, (first, last) in enumerate(pairwise(branch.entry_offsets)):
+        if first >= stop or last <= start:
+            continue
+        basket = branch.basket(number)
+        if basket.byte_offsets is None:
+            return None
+        edges = np.asarray(basket.byte_offsets, np.int64)
+        counts, size = np.diff(edges), len(basket.data)
+        if len(counts) != last - first or (counts < 0).any() or edges[0] or edges[-1] > size:
+            msg = f"basket {number} of {last - first} entries and {size} bytes has other offsets"
+            raise ValueError(msg)
+        if (edges % stored.itemsize).any():
+            msg = f"entries of basket {number} end within a number"
+            raise ValueError(msg)
+        numbers = Jagged(basket.data[: edges[-1]].view(stored), edges // stored.itemsize)
+        opened.append(numbers.part(max(start - first, 0), min(stop, last) - first))
+    return opened
+
+
+def _join(baskets: Sequence[Jagged], dtype: str) -> Jagged:
+    """Return the entries of all baskets; every number is moved once, into the order of this CPU."""
+    values = np.empty(sum(len(basket.values) for basket in baskets), dtype)
+    first = 0
+    for basket in baskets:
+        last = first + len(basket.values)
+        values[first:last] = basket.values
+        first = last
+    counts = [np.zeros(0, np.int64), *(basket.counts for basket in baskets)]
+    return Jagged.from_counts(values, np.concatenate(counts))
 
 
 @contextmanager
