@@ -51,9 +51,11 @@ ci: setup lint demo  ## what CI runs: set-up, lint, demo, tests last
 
 bench: setup  ## benchmarks; each prints one JSON object
 	MLPF_TEST_DATA=$(MLPF_TEST_DATA) $(BIN)/python -m benchmarks.bench_baseline --json
+	$(BIN)/python -m benchmarks.bench_convert --json
 	$(BIN)/python -m benchmarks.bench_padding --json
 	$(BIN)/python -m benchmarks.bench_precision --json
 	$(BIN)/python -m benchmarks.bench_segments --json
+	$(BIN)/python -m benchmarks.bench_simulation --json
 	$(BIN)/python -m benchmarks.demo --json
 
 clean:  ## remove the environment and what the demo wrote
