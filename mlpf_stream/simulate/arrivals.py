@@ -1,6 +1,7 @@
 """Particles at the face of the calorimeter: where, in which direction, when, with what energy.
 
-Shape letters: P particles of the record, N particles that arrive, 3 coordinates x, y, z.
+Shape letters: P particles of the record, N particles that arrive, X particles with a parent, S
+staves of the barrel, 3 coordinates x, y, z.
 """
 
 from dataclasses import dataclass, fields
@@ -11,6 +12,7 @@ import numpy as np
 from mlpf_stream.columns import Detector
 from mlpf_stream.event import F64, I64, Bool
 from mlpf_stream.simulate.cells import LIGHT
+from mlpf_stream.simulate.components import LARGEST_TURN
 from mlpf_stream.simulate.geometry import BARREL_HALF_LENGTH, ECAL_BARREL, ECAL_ENDCAP
 from mlpf_stream.simulate.interactions import HOLE_RADIUS, arrives, calorimetric_energy
 from mlpf_stream.simulate.record import NO_PARENT, SECONDARY, Record
@@ -18,8 +20,6 @@ from mlpf_stream.simulate.trajectory import Trajectory
 
 LEAST_ENERGY: Final = 0.03
 """What arrives with less leaves no hit [GeV]."""
-LARGEST_TURN: Final = 0.7
-"""The bending behind the face is followed up to this turn [rad]: beyond it a parabola is wrong."""
 _STAVES: Final = 12
 
 
@@ -29,7 +29,7 @@ class Arrivals:
 
     `direction_N3` unit vector, `bend_N3` how it turns per path [1/mm], `cosine_N` of its angle to
     the normal of the layers, `barrel_N`, `energy_N` that a shower can leave [GeV], `time_N` of
-    flight [ns].
+    arrival after the collision [ns].
     """
 
     row_N: I64
@@ -54,7 +54,7 @@ class Arrivals:
         flight_N3 = self.direction_N3 + self.bend_N3 * turned_N
         flight_N3 /= np.linalg.norm(flight_N3, axis=1)[:, None]
         point_N3 = self.entry_N3 + self.direction_N3 * way_N[:, None]
-        point_N3 += self.bend_N3 * (turned_N**2 / 2.0)
+        point_N3 += self.bend_N3 * turned_N * (way_N[:, None] - turned_N / 2.0)
         return point_N3, flight_N3
 
     def only(self, keep_N: Bool) -> "Arrivals":
@@ -82,9 +82,8 @@ def arrive(record: Record, detector: Detector) -> Arrivals:
     path = Trajectory.of(record, detector.field).rows(rows)
     direction_N3 = path.direction(arc_P[rows])
     entry_N3, cosine_N, barrel_N = _at_face(entry_P3[rows], direction_N3)
-    size_N = np.linalg.norm(record.momentum_P3[rows], axis=1)
-    speed_N = LIGHT * size_N / record.energy_P[rows]
     way_N = arc_P[rows] * np.hypot(1.0, path.tan_lambda_N)
+    way_N += np.linalg.norm(entry_N3 - entry_P3[rows], axis=1)
     return Arrivals(
         row_N=rows,
         event_N=record.event_P[rows],
@@ -96,8 +95,33 @@ def arrive(record: Record, detector: Detector) -> Arrivals:
         cosine_N=cosine_N,
         barrel_N=barrel_N,
         energy_N=energy_P[rows],
-        time_N=way_N / np.maximum(speed_N, 1.0),
+        time_N=birth_times(record, detector.field)[rows] + way_N / _speed(record)[rows],
     )
+
+
+def birth_times(record: Record, field: float) -> F64:
+    """Return when particles are born after the collision [ns], shape (P,): their ancestors fly."""
+    children = np.flatnonzero(record.parent_P != NO_PARENT)
+    up_P = np.full(len(record.pdg_P), NO_PARENT, np.int64)
+    up_P[children] = record.offsets[record.event_P[children]] + record.parent_P[children]
+    parents = up_P[children]
+    path = Trajectory.of(record, field).rows(parents)
+    away_X3 = record.vertex_P3[children] - path.start_N3
+    curled_X = path.arc_to(record.vertex_P3[children]) * np.hypot(1.0, path.tan_lambda_N)
+    way_X = np.where(path.omega_N == 0.0, np.linalg.norm(away_X3, axis=1), curled_X)
+    flight_P = np.zeros(len(up_P))
+    flight_P[children] = way_X / _speed(record)[parents]
+    time_P, up = flight_P.copy(), up_P.copy()
+    while (born := np.flatnonzero(up != NO_PARENT)).size:
+        time_P[born] += flight_P[up[born]]
+        up[born] = up_P[up[born]]
+    return time_P
+
+
+def _speed(record: Record) -> F64:
+    """Return speeds [mm / ns], shape (P,)."""
+    size_P = np.linalg.norm(record.momentum_P3, axis=1)
+    return np.asarray(np.maximum(LIGHT * size_P / np.maximum(record.energy_P, 1e-12), 1.0))
 
 
 def _bend(path: Trajectory, direction_N3: F64) -> F64:
@@ -111,19 +135,33 @@ def _bend(path: Trajectory, direction_N3: F64) -> F64:
 def _at_face(entry_N3: F64, direction_N3: F64) -> tuple[F64, F64, Bool]:
     """Move entries from the cylinder that holds the tracker to the flat face of a stave or endcap.
 
-    Return points [mm], cosines of incidence, and which lie on the barrel.
+    What lies behind the faces stays. Return points [mm], cosines of incidence, and which lie on
+    the barrel.
     """
-    turn = 2.0 * np.pi / _STAVES
-    phi_N = np.round(np.arctan2(entry_N3[:, 1], entry_N3[:, 0]) / turn) * turn
-    normal_N3 = np.stack([np.cos(phi_N), np.sin(phi_N), np.zeros(len(phi_N))], axis=1)
-    away_N = np.abs(entry_N3[:, 2])
-    barrel_N = away_N < BARREL_HALF_LENGTH
-    beam_N3 = np.zeros_like(normal_N3)
+    barrel_N = np.abs(entry_N3[:, 2]) < BARREL_HALF_LENGTH
+    stave_N3, ahead_N = _stave(entry_N3, direction_N3)
+    beam_N3 = np.zeros_like(stave_N3)
     beam_N3[:, 2] = np.sign(entry_N3[:, 2])
-    normal_N3 = np.where(barrel_N[:, None], normal_N3, beam_N3)
+    normal_N3 = np.where(barrel_N[:, None], stave_N3, beam_N3)
     cosine_N = np.clip(np.sum(normal_N3 * direction_N3, axis=1), 0.05, 1.0)
-    height_N = np.sum(normal_N3 * entry_N3, axis=1)
-    face_N = np.where(barrel_N, ECAL_BARREL[0], ECAL_ENDCAP[0])
-    missing_N = np.maximum(face_N - height_N, 0.0) / cosine_N
+    to_endcap_N = np.maximum(ECAL_ENDCAP[0] - np.abs(entry_N3[:, 2]), 0.0) / cosine_N
+    missing_N = np.where(barrel_N, ahead_N, to_endcap_N)
     moved_N3: F64 = entry_N3 + direction_N3 * missing_N[:, None]
     return moved_N3, cosine_N, barrel_N
+
+
+def _stave(entry_N3: F64, direction_N3: F64) -> tuple[F64, F64]:
+    """Return the normal of the stave ahead, shape (N, 3), and the way to its face [mm].
+
+    Staves enclose the beam: a straight line leaves through the one whose face it meets first. What
+    lies behind a face is in the stave of its azimuth.
+    """
+    phi_S = 2.0 * np.pi / _STAVES * np.arange(_STAVES)
+    normal_S3 = np.stack([np.cos(phi_S), np.sin(phi_S), np.zeros(_STAVES)], axis=1)
+    missing_NS = ECAL_BARREL[0] - entry_N3 @ normal_S3.T
+    rise_NS = direction_N3 @ normal_S3.T
+    way_NS = np.where(rise_NS > 0.0, missing_NS / np.maximum(rise_NS, 1e-12), np.inf)
+    inside_N = (missing_NS > 0.0).all(axis=1)
+    stave_N = np.where(inside_N, np.argmin(way_NS, axis=1), np.argmin(missing_NS, axis=1))
+    way_N = np.where(inside_N, np.min(way_NS, axis=1), 0.0)
+    return normal_S3[stave_N], way_N

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from mlpf_stream.event import F64, I8, I32, I64, offsets_of
-from mlpf_stream.simulate.components import TRAIL, Components, Profile
+from mlpf_stream.simulate.components import LARGEST_TURN, TRAIL, Components, Profile
 from mlpf_stream.simulate.geometry import (
     COLLECTIONS,
     HCAL,
@@ -78,11 +78,15 @@ class _Pieces(NamedTuple):
 
 
 class _Axes(NamedTuple):
-    """A bent axis: where it begins [mm], its direction, half its bend, two unit vectors across."""
+    """A bent axis: where it begins [mm], its direction, half its bend, two unit vectors across.
+
+    It bends up to the path `straight` [mm].
+    """
 
     origin: tuple[float, float, float]
     along: tuple[float, float, float]
     half_bend: tuple[float, float, float]
+    straight: float
     one: tuple[float, float, float]
     other: tuple[float, float, float]
 
@@ -219,10 +223,12 @@ def _axes(pieces: _Pieces, piece: int) -> _Axes:
         bx, by, bz = 0.0, az / norm, -ay / norm
     across = (ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx)
     origin, bend = pieces.origin_D3, pieces.bend_D3
+    turn = np.sqrt(bend[piece, 0] ** 2 + bend[piece, 1] ** 2 + bend[piece, 2] ** 2)
     return _Axes(
         (origin[piece, 0], origin[piece, 1], origin[piece, 2]),
         (ax, ay, az),
         (0.5 * bend[piece, 0], 0.5 * bend[piece, 1], 0.5 * bend[piece, 2]),
+        LARGEST_TURN / max(turn, 1e-12),
         (bx, by, bz),
         across,
     )
@@ -232,7 +238,8 @@ def _axes(pieces: _Pieces, piece: int) -> _Axes:
 def _cell(axes: _Axes, depth: float, aside: tuple[float, float]) -> int:
     """Return the cell of a deposit at a depth along the bent axis, and aside from it [mm]."""
     u, v = aside
-    square = depth * depth
+    bent = min(depth, axes.straight)
+    square = bent * (2.0 * depth - bent)
     o, a, k, b, c = axes.origin, axes.along, axes.half_bend, axes.one, axes.other
     return cell_at(
         o[0] + depth * a[0] + square * k[0] + u * b[0] + v * c[0],

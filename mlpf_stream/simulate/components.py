@@ -15,6 +15,8 @@ CORE: Final = 0
 """A shower: depth by a Gamma distribution, radius by two exponentials."""
 TRAIL: Final = 1
 """A minimum-ionising trail: one deposit every `scale` mm, from `start` on."""
+LARGEST_TURN: Final = 0.7
+"""Axes bend as parabolas up to this turn [rad], where those leave the circle, then go straight."""
 
 
 class Profile(NamedTuple):

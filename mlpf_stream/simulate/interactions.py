@@ -102,7 +102,8 @@ def _convert(record: Record, detector: Detector, random: np.random.Generator) ->
 def _radiate(record: Record, detector: Detector, random: np.random.Generator) -> Record:
     """Let electrons give up to two hard photons each to the material of the tracker.
 
-    The electron goes on along its first helix: the kink of the softer one is not followed.
+    The electron goes on along its first helix: the kink of the softer one is not followed. Its
+    photons do not convert in their turn.
 
     Source: spectrum of bremsstrahlung, 4/3 (1 - x) + x^2 over x (Particle Data Group, passage of
     particles through matter).
@@ -117,7 +118,9 @@ def _radiate(record: Record, detector: Detector, random: np.random.Generator) ->
     likely_X = 1.0 - share_X + 0.75 * share_X**2
     radius_X = random.choice(_CONVERSION_RADII, len(owner_X), p=_CONVERSION_SHARES)
     arc_X = _arcs_to(path.rows(owner_X), radius_X)
-    happens_X = (random.random(len(owner_X)) < likely_X) & np.isfinite(arc_X)
+    happens_X = (random.random(len(owner_X)) < likely_X) & (
+        arc_X < path.rows(owner_X).to_calorimeter(detector)
+    )
     owner_X, share_X, arc_X = owner_X[happens_X], share_X[happens_X], arc_X[happens_X]
     total_N = np.bincount(owner_X, share_X, minlength=len(electrons))
     share_X *= np.minimum(1.0, _MOST_RADIATED / np.maximum(total_N, 1e-9))[owner_X]
@@ -187,10 +190,11 @@ def _shake_off(record: Record, detector: Detector, random: np.random.Generator) 
     """Let hadron showers emit slow neutrons that travel on by themselves."""
     energy_P = calorimetric_energy(record)
     size_P = np.abs(record.pdg_P)
-    hadron_P = record.visible_P & (size_P > 100) & (energy_P > 1.0)
+    whole_P = record.visible_P & (record.simulator_P & DECAYED_IN_TRACKER == 0)
     path = Trajectory.of(record, detector.field)
-    arc_P = path.to_calorimeter(detector)
-    hadrons = np.flatnonzero(hadron_P & np.isfinite(arc_P))
+    arc_P, entry_P3 = arrives(record, detector)
+    showers_P = np.isfinite(arc_P) & (np.hypot(entry_P3[:, 0], entry_P3[:, 1]) > HOLE_RADIUS)
+    hadrons = np.flatnonzero(whole_P & showers_P & (size_P > 100) & (energy_P > 1.0))
     number_N = random.poisson(_NEUTRONS * np.log1p(energy_P[hadrons]))
     row_X = np.repeat(hadrons, np.minimum(number_N, 2))
     count = len(row_X)

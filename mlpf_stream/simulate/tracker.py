@@ -178,12 +178,9 @@ def _decay_arcs(record: Record, field: float) -> F64:
     children = np.flatnonzero((record.status_P == SECONDARY) & (record.parent_P != NO_PARENT))
     parents = record.offsets[record.event_P[children]] + record.parent_P[children]
     children, parents = children[decays_P[parents]], parents[decays_P[parents]]
-    away_X3 = record.vertex_P3[children] - record.vertex_P3[parents]
-    half_X = np.hypot(away_X3[:, 0], away_X3[:, 1]) / 2.0
-    bend_X = 1.0 / np.maximum(np.abs(Trajectory.of(record, field).omega_N[parents]), 1e-9)
     arc_P = np.full(len(record.pdg_P), np.inf)
-    # On the first half turn; later decays are behind the end of the fit in any case.
-    np.minimum.at(arc_P, parents, 2.0 * bend_X * np.arcsin(np.minimum(half_X / bend_X, 1.0)))
+    flown_X = Trajectory.of(record, field).rows(parents).arc_to(record.vertex_P3[children])
+    np.minimum.at(arc_P, parents, flown_X)
     return arc_P
 
 

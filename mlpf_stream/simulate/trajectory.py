@@ -66,6 +66,18 @@ class Trajectory:
         unit: F64 = flight_N3 / np.hypot(1.0, self.tan_lambda_N)[:, None]
         return unit
 
+    def arc_to(self, point_N3: F64) -> F64:
+        """Return the arcs to points that lie on the paths [mm].
+
+        The azimuth of a point tells the first half turn only; its height tells later ones.
+        """
+        away_N3 = point_N3 - self.start_N3
+        bend_N = 1.0 / np.maximum(np.abs(self.omega_N), 1e-9)
+        chord_N = np.hypot(away_N3[:, 0], away_N3[:, 1])
+        near_N = 2.0 * bend_N * np.arcsin(np.minimum(chord_N / (2.0 * bend_N), 1.0))
+        far_N = np.abs(away_N3[:, 2]) / np.maximum(np.abs(self.tan_lambda_N), 1e-9)
+        return np.where(self.omega_N == 0.0, chord_N, np.maximum(near_N, far_N))
+
     def to_radius(self, radius: float) -> F64:
         """Return the arc to the first crossing of a cylinder from inside, infinite without one."""
         x, y, _ = self.start_N3.T

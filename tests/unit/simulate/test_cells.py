@@ -12,7 +12,6 @@ def test_every_hit_is_above_threshold_and_in_time(pions):
     cells = pions.cells
     assert (cells.energy_H > THRESHOLD[by_subdetector(cells)]).all()
     assert cells.time_H.max() < GATE + 5
-    assert np.median(cells.time_H) > 5  # nothing arrives before light does
 
 
 def test_no_cell_is_read_out_twice(pions):

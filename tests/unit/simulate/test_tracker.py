@@ -99,7 +99,7 @@ def test_slow_heavy_particles_ionise_more():
     momentum = np.array([0.5, 0.5, 0.5, 10.0, 10.0])
     mass = np.array([0.00051, 0.13957, 0.93827, 0.13957, 0.93827])
     loss = energy_loss(momentum, mass)
-    # Minimum-ionising: 3.9 MeV / cm of silicon. A proton of 0.5 GeV has beta 0.47: three times that.
+    # Minimum-ionising: 3.9 MeV / cm of silicon. A proton of 0.5 GeV has beta 0.47: thrice that.
     assert loss[2] / loss[1] == pytest.approx(2.9, abs=0.2)
     assert energy_loss(np.array([0.45]), np.array([0.13957]))[0] == pytest.approx(3.9e-4, rel=0.1)
     assert loss[0] > loss[1]
