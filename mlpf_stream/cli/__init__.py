@@ -38,7 +38,7 @@ app = typer.Typer(
 VERBS = (simulate, download, convert, inspect, display, train, evaluate, report, schema)
 """In the order of a first walk through the house."""
 
-EXTRAS = {"torch": "train", "safetensors": "train", "ray": "ray"}
+EXTRAS = {"torch": "train", "safetensors": "train", "ray": "ray", "numba": "simulate"}
 """Extras of the optional packages that several modules import; the others say it themselves."""
 
 

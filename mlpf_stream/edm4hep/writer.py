@@ -73,6 +73,9 @@ def write_steps(
         with _without_clock(), temporary.open("wb+") as sink:
             _write_file(sink, steps, process, generator)
         temporary.replace(place)
+    except OSError as error:
+        error.filename = error.filename or path  # a full disk names no file
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

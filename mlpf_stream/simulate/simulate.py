@@ -5,7 +5,7 @@ Every file is a pure function of the request and its own index: same request, sa
 
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from mlpf_stream.progress import progress
 from mlpf_stream.simulate.cells import deposit
 from mlpf_stream.simulate.clustering import cluster
 from mlpf_stream.simulate.event_data import Simulated, collect
+from mlpf_stream.simulate.guns import ENERGY as GUN_ENERGY
 from mlpf_stream.simulate.guns import shoot
 from mlpf_stream.simulate.interactions import interact
 from mlpf_stream.simulate.record import Record
@@ -33,8 +34,13 @@ ENERGY: Final = 380
 MAX_EVENTS_PER_FILE: Final = 10_000
 MAX_PILEUP: Final = 200.0
 """Largest mean number of overlaid events."""
+MAX_MULTIPLICITY: Final = 1000
+"""Most particles of a gun in one event."""
 _CHUNK: Final = 200
-"""Events that are simulated at a time: bounds memory."""
+_CHUNK_ENERGY: Final = 80_000.0
+"""Events that are simulated at a time, and their energy [GeV]: they bound memory."""
+_SOFT_ENERGY: Final = 22.0
+"""Mean energy of an overlaid event [GeV]."""
 _DETECTOR: Final = "clic"
 _PYTHIA_SEEDS: Final = 900_000_000
 
@@ -82,10 +88,14 @@ def simulate(request: SimulateRequest) -> SimulateSummary:
     files: list[str] = []
     indices = range(min(request.files, request.events))
     with progress(request.events, "event", request.process) as bar:
-        work = partial(_simulate_file, request)
+        # Other processes cannot reach the bar: it moves with their files, ours with its events.
+        tell = bar.update if min(request.workers, len(indices)) == 1 else None
+        work = partial(_simulate_file, request, tell)
+        done = 0
         for path, events in in_order(work, indices, request.workers):
             files.append(path)
-            bar.update(events)
+            done += events
+            bar.update(done - bar.n)
     return SimulateSummary(tuple(files), request.events, time.perf_counter() - start)
 
 
@@ -100,23 +110,33 @@ def _check(request: SimulateRequest) -> None:
             f"expected --detector {_DETECTOR}, found {request.detector!r}; files of {others} "
             "can be converted, not simulated"
         )
-    if not 0 <= request.pileup <= MAX_PILEUP:
-        raise ConfigError(
-            f"expected --pileup from 0 to {MAX_PILEUP:g} overlaid events on average, "
-            f"found {request.pileup:g}"
-        )
     if request.multiplicity != 1 and request.process not in GUNS:
         raise ConfigError(
             f"expected --multiplicity 1 for {request.process}, found {request.multiplicity}; "
             "only guns shoot several particles"
         )
-    for name in ("events", "files", "multiplicity", "workers"):
-        if getattr(request, name) < 1:
-            raise ConfigError(f"expected --{name} of at least 1, found {getattr(request, name)}")
     if "://" in request.out:
         raise ConfigError(
             f"expected a local folder as --out, found {request.out!r}; "
             "simulate to a folder, then 'mlpf convert' it to object storage"
+        )
+    _check_numbers(request)
+
+
+def _check_numbers(request: SimulateRequest) -> None:
+    """Refuse numbers out of range."""
+    for name in ("events", "files", "multiplicity", "workers"):
+        if getattr(request, name) < 1:
+            raise ConfigError(f"expected --{name} of at least 1, found {getattr(request, name)}")
+    if not 0 <= request.pileup <= MAX_PILEUP:
+        raise ConfigError(
+            f"expected --pileup from 0 to {MAX_PILEUP:g} overlaid events on average, "
+            f"found {request.pileup:g}"
+        )
+    if request.multiplicity > MAX_MULTIPLICITY:
+        raise ConfigError(
+            f"expected --multiplicity of at most {MAX_MULTIPLICITY}, found {request.multiplicity}; "
+            "shoot more events instead"
         )
     if request.seed < 0:
         raise ConfigError(f"expected --seed of at least 0, found {request.seed}")
@@ -129,8 +149,10 @@ def _check(request: SimulateRequest) -> None:
         )
 
 
-def _simulate_file(request: SimulateRequest, index: int) -> tuple[str, int]:
-    """Simulate and write one file; return its path and number of events."""
+def _simulate_file(
+    request: SimulateRequest, tell: Callable[[int], object] | None, index: int
+) -> tuple[str, int]:
+    """Simulate and write one file, telling of events as they are made; return path and number."""
     files = min(request.files, request.events)
     events = request.events // files + (index < request.events % files)
     gun = request.process in GUNS
@@ -145,14 +167,27 @@ def _simulate_file(request: SimulateRequest, index: int) -> tuple[str, int]:
             name: value for name, value in asdict(request).items() if name not in ("out", "workers")
         },
     }
-    steps = _steps(request, index, events, path)
+    steps = _told(_steps(request, index, events, path), tell)
     write_steps(path, steps, process=process, generator=settings)
     return path, events
 
 
+def _told(
+    steps: Iterable[Collections], tell: Callable[[int], object] | None
+) -> Iterator[Collections]:
+    """Pass steps on; tell of the events of each once it is taken up."""
+    for step in steps:
+        yield step
+        if tell:
+            tell(step.events)
+
+
 def _process(request: SimulateRequest) -> str:
     """Return the process as keys name it: pile-up is a process of its own."""
-    return f"{request.process}{PILEUP}{request.pileup:g}" if request.pileup else request.process
+    if not request.pileup:
+        return request.process
+    # Keys hold no dots: 2.5 overlaid events are PU2p5.
+    return f"{request.process}{PILEUP}{request.pileup:g}".replace(".", "p")
 
 
 def _steps(request: SimulateRequest, index: int, events: int, path: str) -> Iterator[Collections]:
@@ -160,14 +195,17 @@ def _steps(request: SimulateRequest, index: int, events: int, path: str) -> Iter
     source = np.random.SeedSequence([request.seed, zlib.crc32(request.process.encode()), index])
     random = np.random.default_rng(source)
     detector = DETECTORS[request.detector]
-    for record in _records(request, _sizes(events), source, random):
+    for record in _records(request, _sizes(request, events), source, random):
         yield collect(_through_detector(record, detector, random), detector, path)
 
 
-def _sizes(events: int) -> list[int]:
-    """Cut a number of events into chunks."""
-    whole, rest = divmod(events, _CHUNK)
-    return [_CHUNK] * whole + [rest] * (rest > 0)
+def _sizes(request: SimulateRequest, events: int) -> list[int]:
+    """Cut a number of events into chunks, smaller ones where events hold more energy."""
+    hard = request.multiplicity * sum(GUN_ENERGY) / 2.0 if request.process in GUNS else ENERGY
+    energy = hard + request.pileup * _SOFT_ENERGY
+    size = max(1, min(_CHUNK, int(_CHUNK_ENERGY / energy)))
+    whole, rest = divmod(events, size)
+    return [size] * whole + [rest] * (rest > 0)
 
 
 def _records(

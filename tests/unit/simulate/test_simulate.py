@@ -1,8 +1,12 @@
+import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import uproot
 
 from mlpf_stream.columns import CLUSTER, DETECTORS, HIT, default_role
 from mlpf_stream.edm4hep.collections import Collections
@@ -54,6 +58,8 @@ def read(path, mode):
         ({"events": 0}, "events"),
         ({"files": 0}, "files"),
         ({"multiplicity": 0}, "multiplicity"),
+        ({"multiplicity": 1001}, "at most 1000"),
+        ({"pileup": float("nan")}, "pileup from 0 to 200"),
         ({"process": "ttbar"}, "only guns"),
         ({"seed": -1}, "seed"),
         ({"events": 10**6}, "--files 100"),
@@ -202,3 +208,116 @@ def test_a_file_of_many_chunks_is_read_back_whole(tmp_path):
     collections = contents(summary.files[0])
     assert collections.events == 450
     assert len(np.unique(collections["MCParticles.momentum.x"].values)) >= 450
+
+
+def test_events_of_much_energy_are_made_a_few_at_a_time(tmp_path):
+    summary = simulate(replace(GUN, out=str(tmp_path), files=1, events=5, multiplicity=400))
+    with uproot.open(summary.files[0]) as file:
+        assert file["events"]["MCParticles.PDG"].num_baskets == 2
+    assert contents(summary.files[0]).events == 5
+
+
+def test_a_fraction_of_pile_up_makes_a_name_without_dots(tmp_path):
+    pytest.importorskip("pythia8mc")
+    laid = simulate(SimulateRequest("gun-gamma", 1, 1, str(tmp_path), files=1, pileup=0.5))
+    assert process_of_path(laid.files[0]) == "gun-gamma_PU0p5"
+    assert default_role("gun-gamma_PU0p5") == "ood"
+
+
+def test_members_of_every_row_follow_each_other_inside_their_event(ttbar):
+    collections = contents(ttbar.files[0])
+    names = [name.removesuffix("_begin") for name in collections.leaves if name.endswith("_begin")]
+    assert len(names) == 6
+    for name in names:
+        begin, end = collections[f"{name}_begin"], collections[f"{name}_end"]
+        target = "_" + name.replace(".", "_")
+        leaf = next(leaf for leaf in collections.leaves if leaf.partition(".")[0] == target)
+        for event in range(collections.events):
+            borders = np.concatenate([[0], end[event]])
+            np.testing.assert_array_equal(begin[event], borders[:-1], err_msg=name)
+            assert (np.diff(borders.astype(np.int64)) >= 0).all(), name
+            assert borders[-1] == len(collections[leaf][event]), name
+
+
+def test_relations_point_into_the_event(ttbar):
+    collections = contents(ttbar.files[0])
+    ids = {number: name for name, number in collections.ids.items()}
+    rows = {
+        name: next(
+            v for leaf, v in collections.leaves.items() if leaf.startswith(f"{name}.")
+        ).counts
+        for name in ids.values()
+    }
+    known = {
+        "_MCParticles_daughters": "MCParticles",
+        "_PandoraPFOs_tracks": "SiTracks_Refitted",
+        "_PandoraPFOs_clusters": "PandoraClusters",
+        "_SiTracks_Refitted_dQdx_track": "SiTracks_Refitted",
+    }
+    relations = [name for name in collections.leaves if name.endswith(".index")]
+    assert len(relations) == 11
+    for leaf in relations:
+        name = leaf.removesuffix(".index")
+        index = collections[leaf]
+        event = np.repeat(np.arange(collections.events), index.counts)
+        if name in known:
+            most = rows[known[name]][event]
+        else:
+            number = collections[f"{name}.collectionID"].values
+            most = np.array([rows[ids[n]][e] for n, e in zip(number.tolist(), event, strict=True)])
+        assert (index.values >= 0).all(), name
+        assert (index.values < most).all(), name
+
+
+def test_the_record_of_a_file_is_a_tree_of_decays(ttbar):
+    collections = contents(ttbar.files[0])
+    daughters = collections["_MCParticles_daughters.index"]
+    begin = collections["MCParticles.daughters_begin"]
+    end = collections["MCParticles.daughters_end"]
+    for event in range(collections.events):
+        own = daughters[event]
+        number = end[event].astype(np.int64) - begin[event].astype(np.int64)
+        parents = np.repeat(np.arange(len(number)), number)
+        assert (own > parents).all()
+        assert len(np.unique(own)) == len(own)
+    # What the detector made comes from what the detector saw.
+    status = collections["MCParticles.generatorStatus"]
+    event = np.repeat(np.arange(collections.events), daughters.counts)
+    assert (status.values[status.offsets[event] + daughters.values] == 0).any()
+    fates = collections["MCParticles.simulatorStatus"].values & (0b1111 << 24)
+    single = np.isin(fates, [1 << bit for bit in range(24, 28)])
+    assert (single == (status.values != 2)).all()
+
+
+def test_a_full_disk_names_the_file_and_leaves_nothing(tmp_path):
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "from mlpf_stream.cli import main\n"
+        f"main(['simulate', '--process', 'gun-pi', '--multiplicity', '20', '--events', '20', "
+        f"'--files', '1', '--out', {str(tmp_path)!r}])\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert f"of '{tmp_path}/gun-pi_1_0.root'" in run.stderr
+    assert "File too large" in run.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_numba_names_the_extra_to_install(tmp_path):
+    code = (
+        "import sys; sys.modules['numba'] = None\n"
+        "from mlpf_stream.cli import main\n"
+        f"main(['simulate', '--process', 'gun-pi', '--out', {str(tmp_path)!r}])\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    # Reading files needs it as well: whichever is asked for first says so.
+    assert re.search(r"'numba'.*mlpf-stream\[(simulate|convert)\]", run.stderr)
+
+
+def test_progress_in_a_log_is_a_line_and_counts_all_events(tmp_path, capsys):
+    simulate(replace(GUN, out=str(tmp_path)))
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "9/9" in told.err
+    assert "\x1b" not in told.err
