@@ -9,10 +9,12 @@ from typing import Final
 
 import numpy as np
 
-from mlpf_stream.edm4hep.assignment import Hosts, Pairs
+from mlpf_stream.edm4hep.assignment import Hosts
 from mlpf_stream.edm4hep.collections import Collections
+from mlpf_stream.edm4hep.compiled import compiled
 from mlpf_stream.edm4hep.deposits import Deposits
 from mlpf_stream.edm4hep.leaves import TRACKS
+from mlpf_stream.edm4hep.pairs import Columns, Pairs
 from mlpf_stream.edm4hep.record import Record
 from mlpf_stream.edm4hep.relations import event_of
 from mlpf_stream.errors import EventError
@@ -20,8 +22,6 @@ from mlpf_stream.event import F64, I64, Bool
 
 SHARED: Final = 0.1
 """A cluster or hit is shared if two particles each gave at least this part of its linked energy."""
-FATES: Final = 4
-"""What becomes of a particle: nothing (it is invisible), a target, merged, dropped."""
 TOLERANCE: Final = 1e-6
 """Largest relative imbalance of the accounts of an event."""
 
@@ -90,11 +90,9 @@ def check_accounts(
     account = ("visible particles", before_E, target_E + dropped_E)
     _balance(collections, account, record.finite_E)
 
-    event_R = deposits.event_R
-    total_E = _per_event(event_R, deposits.total_R, events)
-    booked_E = _booked_energy(record, seen, deposits, events)
-    booked_E += _per_event(event_R, deposits.unlinked_R, events)
-    _balance(collections, (f"{deposits.kind.name}s", total_E, booked_E), record.finite_E)
+    booked_E = _per_event(record.event_N, record.left_N, events) + deposits.unlinked_E
+    account = (f"{deposits.kind.name}s", deposits.total_E, booked_E)
+    _balance(collections, account, record.finite_E)
 
 
 def count_truth(
@@ -108,9 +106,8 @@ def count_truth(
     events = collections.events
     event_V = record.event_N[seen.visible_V]
     host_V = seen.hosts.deposit_V
-    bare_R = np.ones(len(deposits.total_R), np.bool_)
-    bare_R[deposits.element_K] = False
-    bare = np.flatnonzero(bare_R)
+    columns = Columns(deposits.particle_K, deposits.element_K, deposits.energy_K)
+    bare_E, shared_E = _count_elements(columns, owned.columns, deposits.offsets)
     hosting_E = _count(event_V, host_V >= 0, events)
     dropped_V = np.where(seen.dropped_V, record.vector_N4[seen.visible_V, 3], 0.0)
     return TruthCounts(
@@ -119,35 +116,30 @@ def count_truth(
         dropped=_count(event_V, seen.dropped_V, events),
         dropped_energy=_per_event(event_V, dropped_V, events),
         unlinked_tracks=_count(event_of(collections[f"{TRACKS}.chi2"]), ~linked_R, events),
-        unlinked_clusters=_tally(deposits.event_R[bare], events),
-        clusters_shared=_tally(deposits.event_R[_shared(deposits, owned)], events),
+        unlinked_clusters=bare_E,
+        clusters_shared=shared_E,
         clusters_without_target=np.diff(deposits.offsets) - hosting_E,
     )
 
 
-def _shared(deposits: Deposits, owned: Pairs) -> I64:
-    """Return the elements of which two owners hold a large part each."""
-    rows = len(deposits.total_R)
-    among_K = owned.sharing
-    energy_R = np.bincount(deposits.element_K, weights=deposits.energy_K, minlength=rows)
-    element_K = owned.element_K[among_K]
-    large_K = owned.value_K[among_K] >= SHARED * energy_R[element_K]
-    return np.flatnonzero(np.bincount(element_K[large_K], minlength=rows) >= 2)
-
-
-def _booked_energy(record: Record, seen: Vision, deposits: Deposits, events: int) -> F64:
-    """Return the deposits of each event, added up by what became of the particle that left them."""
-    rows = len(record.event_N)
-    fate_N = np.zeros(rows, np.int64)
-    for fate, marked_V in enumerate((seen.hosted_V, seen.merged_V, seen.dropped_V), start=1):
-        fate_N[seen.visible_V[marked_V]] = fate
-    owner_N = record.owner_N
-    fate_N = np.where(owner_N >= 0, fate_N[owner_N], 0)
-    left_N = np.bincount(deposits.particle_K, weights=deposits.energy_K, minlength=rows)
-    slot_N = record.event_N * FATES + fate_N
-    booked = np.bincount(slot_N, weights=left_N, minlength=events * FATES)
-    booked_E: F64 = booked.astype(np.float64).reshape(events, FATES).sum(axis=1)
-    return booked_E
+@compiled()
+def _count_elements(deposits: Columns, owned: Columns, offsets: I64) -> tuple[I64, I64]:
+    """Count by event the elements without a link, and those of which two owners hold much."""
+    rows, events = offsets[-1], len(offsets) - 1
+    energy_R, links_R = np.zeros(rows, np.float64), np.zeros(rows, np.int32)
+    for k in range(len(deposits.value_K)):
+        energy_R[deposits.element_K[k]] += deposits.value_K[k]
+        links_R[deposits.element_K[k]] += 1
+    large_R = np.zeros(rows, np.int32)
+    for k in range(len(owned.value_K)):
+        element = owned.element_K[k]
+        large_R[element] += owned.value_K[k] >= SHARED * energy_R[element]
+    bare_E, shared_E = np.zeros(events, np.int64), np.zeros(events, np.int64)
+    for event in range(events):
+        for row in range(offsets[event], offsets[event + 1]):
+            bare_E[event] += links_R[row] == 0
+            shared_E[event] += large_R[row] >= 2
+    return bare_E, shared_E
 
 
 def _balance(collections: Collections, account: tuple[str, F64, F64], finite_E: Bool) -> None:

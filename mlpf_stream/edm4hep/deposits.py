@@ -12,12 +12,14 @@ import numpy as np
 
 from mlpf_stream.columns import CLUSTER, HIT, Detector, ElementKind, Mode
 from mlpf_stream.edm4hep.collections import Collections
+from mlpf_stream.edm4hep.compiled import compiled
 from mlpf_stream.edm4hep.hits import Cells, ClusterHits
 from mlpf_stream.edm4hep.leaves import CLUSTER_LINKS, CLUSTERS, HIT_LINKS
 from mlpf_stream.edm4hep.links import element_links, hit_links, truth_source
-from mlpf_stream.edm4hep.relations import Links, links
+from mlpf_stream.edm4hep.pairs import Columns
+from mlpf_stream.edm4hep.relations import links
 from mlpf_stream.errors import SchemaError
-from mlpf_stream.event import F64, I64
+from mlpf_stream.event import F64, I64, Bool
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,41 @@ class Deposits:
     unlinked_R: F64
 
     @cached_property
-    def event_R(self) -> I64:
-        """Event of every element row, shape (R,)."""
-        counts = np.diff(self.offsets)
-        return np.repeat(np.arange(len(counts), dtype=np.int64), counts)
+    def total_E(self) -> F64:
+        """Energy of all elements of every event."""
+        total_E: F64 = _sum_rows(self.total_R, self.offsets)
+        return total_E
+
+    @cached_property
+    def unlinked_E(self) -> F64:
+        """The part of it without any link."""
+        unlinked_E: F64 = _sum_rows(self.unlinked_R, self.offsets)
+        return unlinked_E
+
+    def by_particle(self, particles: int) -> tuple[F64, Bool]:
+        """Return what each particle row left, and whether it left a positive energy anywhere."""
+        left_N, gave_N = _by_particle(self.particle_K, self.energy_K, particles)
+        return left_N, gave_N
+
+
+@compiled()
+def _sum_rows(value_R: F64, offsets: I64) -> F64:
+    """Add up the rows of every event."""
+    sum_E = np.zeros(len(offsets) - 1, np.float64)
+    for event in range(len(sum_E)):
+        for row in range(offsets[event], offsets[event + 1]):
+            sum_E[event] += value_R[row]
+    return sum_E
+
+
+@compiled()
+def _by_particle(particle_K: I64, energy_K: F64, particles: int) -> tuple[F64, Bool]:
+    """Add up energies by particle row."""
+    left_N, gave_N = np.zeros(particles, np.float64), np.zeros(particles, np.bool_)
+    for k in range(len(particle_K)):
+        left_N[particle_K[k]] += energy_K[k]
+        gave_N[particle_K[k]] |= energy_K[k] > 0
+    return left_N, gave_N
 
 
 def read_deposits(
@@ -119,26 +152,21 @@ def _in_clusters(collections: Collections, cells: Cells) -> Deposits:
     """
     pairs = cells.of_clusters.stored
     offsets = collections[f"{CLUSTERS}.energy"].offsets
-    clusters, hits = int(offsets[-1]), cells.hits.count
-    claims_H = np.bincount(pairs.hit_K, minlength=hits)
-    share_H = cells.energy_H / np.maximum(claims_H, 1)
+    layers = list(_layers(pairs, cells.hits.count))
+    share_H = cells.energy_H
+    if len(layers) > 1:
+        share_H = share_H / np.maximum(sum((layer >= 0).astype(np.int64) for layer in layers), 1)
     found = hit_links(collections, cells.hits)
-    bare_H = np.ones(hits, np.bool_)
-    bare_H[found.from_L] = False
-
-    def total(energy_K: F64) -> F64:
-        found = np.bincount(pairs.cluster_K, weights=energy_K, minlength=clusters)
-        return found.astype(np.float64)
-
-    parts = [_contribute(layer, found, share_H) for layer in _layers(pairs, hits)]
+    shared = Columns(found.to_L, found.from_L, found.weight_L)
+    parts = [_contribute(cluster_H, shared, share_H) for cluster_H in layers]
+    totals = _sum_claims((pairs.cluster_K, pairs.hit_K), share_H, found.from_L, int(offsets[-1]))
     return Deposits(
         CLUSTER,
         offsets,
         np.concatenate([part.particle_K for part in parts]),
         np.concatenate([part.element_K for part in parts]),
-        np.concatenate([part.energy_K for part in parts]),
-        total(share_H[pairs.hit_K]),
-        total(np.where(bare_H, share_H, 0.0)[pairs.hit_K]),
+        np.concatenate([part.value_K for part in parts]),
+        *totals,
     )
 
 
@@ -146,27 +174,53 @@ def _layers(pairs: ClusterHits, hits: int) -> Iterator[I64]:
     """Yield the cluster of every hit, -1 for none: first the first claims, then the second ones."""
     cluster_K, hit_K = pairs.cluster_K, pairs.hit_K
     while True:
-        claim_H = np.full(hits, -1, np.int64)
-        claim_H[hit_K[::-1]] = np.arange(len(hit_K))[::-1]
-        yield np.where(claim_H >= 0, cluster_K[claim_H], -1) if len(hit_K) else claim_H
-        later = np.flatnonzero(claim_H[hit_K] != np.arange(len(hit_K)))
+        cluster_H, later = _first_claims(cluster_K, hit_K, hits)
+        yield cluster_H
         if not len(later):
             return
         cluster_K, hit_K = cluster_K[later], hit_K[later]
 
 
-@dataclass(frozen=True, slots=True)
-class _Contributions:
-    """What some links add: particle rows, cluster rows, energies."""
+@compiled()
+def _first_claims(cluster_K: I64, hit_K: I64, hits: int) -> tuple[I64, I64]:
+    """Return the first cluster that claims each hit, -1 for none, and all other claims."""
+    cluster_H, later_K, count = np.full(hits, -1, np.int64), np.empty(len(hit_K), np.int64), 0
+    for k in range(len(hit_K)):
+        if cluster_H[hit_K[k]] < 0:
+            cluster_H[hit_K[k]] = cluster_K[k]
+        else:
+            later_K[count] = k
+            count += 1
+    return cluster_H, later_K[:count]
 
-    particle_K: I64
-    element_K: I64
-    energy_K: F64
 
-
-def _contribute(cluster_H: I64, found: Links, share_H: F64) -> _Contributions:
+@compiled()
+def _contribute(cluster_H: I64, links: Columns, share_H: F64) -> Columns:
     """Return what all linked hits give to the cluster of each."""
-    cluster_L = cluster_H[found.from_L]
-    energy_L = share_H[found.from_L] * found.weight_L
-    keep_L = cluster_L >= 0
-    return _Contributions(found.to_L[keep_L], cluster_L[keep_L], energy_L[keep_L])
+    most, count = len(links.value_K), 0
+    particle_K, element_K = np.empty(most, np.int64), np.empty(most, np.int64)
+    energy_K = np.empty(most, np.float64)
+    for at in range(most):
+        hit = links.element_K[at]
+        if cluster_H[hit] >= 0:
+            particle_K[count], element_K[count] = links.particle_K[at], cluster_H[hit]
+            energy_K[count] = share_H[hit] * links.value_K[at]
+            count += 1
+    return Columns(particle_K[:count], element_K[:count], energy_K[:count])
+
+
+@compiled()
+def _sum_claims(
+    claims: tuple[I64, I64], share_H: F64, linked_L: I64, clusters: int
+) -> tuple[F64, F64]:
+    """Return the energy of the hits of every cluster, and that of hits without a link."""
+    bare_H = np.ones(len(share_H), np.bool_)
+    for at in range(len(linked_L)):
+        bare_H[linked_L[at]] = False
+    total_R, unlinked_R = np.zeros(clusters, np.float64), np.zeros(clusters, np.float64)
+    cluster_K, hit_K = claims
+    for k in range(len(cluster_K)):
+        total_R[cluster_K[k]] += share_H[hit_K[k]]
+        if bare_H[hit_K[k]]:
+            unlinked_R[cluster_K[k]] += share_H[hit_K[k]]
+    return total_R, unlinked_R

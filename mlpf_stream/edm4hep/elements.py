@@ -5,7 +5,7 @@ Shape letters: R element rows of one kind, F features, K pairs. Units: GeV, mm, 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -20,11 +20,12 @@ from mlpf_stream.columns import (
     Mode,
 )
 from mlpf_stream.edm4hep.collections import Collections
+from mlpf_stream.edm4hep.compiled import compiled
 from mlpf_stream.edm4hep.hit_features import hit_features
 from mlpf_stream.edm4hep.hits import Cells
 from mlpf_stream.edm4hep.leaves import CLUSTERS, STATE_AT_FIRST_HIT, STATES, TRACKS
 from mlpf_stream.edm4hep.relations import rows_of, slices
-from mlpf_stream.event import F32, F64, I64
+from mlpf_stream.event import F32, F64, I8, I64
 
 PT_PER_FIELD_RADIUS: Final = 2.99792458e-4
 """Transverse momentum [GeV] of a unit charge per field [T] and radius of curvature [mm]."""
@@ -276,24 +277,55 @@ def _stored_energies(collections: Collections, clusters: int) -> dict[str, F64]:
 def _hit_shapes(collections: Collections, cells: Cells, clusters: int) -> dict[str, F64]:
     """Return hit energy sums by subdetector and energy-weighted widths of stored hits."""
     pairs, hits = cells.of_clusters.stored, cells.hits
-    cluster_K, hit_K = pairs.cluster_K, pairs.hit_K
-    energy_K = cells.energy_H[hit_K]
-    code_K = hits.each([source.subdetector for source in hits.sources], "int8")[hit_K]
-    codes = len(_HIT_ENERGY)
+    position = (hits.column(collections, f"position.{axis}", "float32") for axis in "xyz")
+    columns = _HitColumns(cells.energy_H, hits.subdetector_H, *position)
+    energy_RS, variance_R3 = _sum_hits(columns, pairs.cluster_K, pairs.hit_K, clusters)
+    spread_R3 = np.sqrt(np.maximum(variance_R3, 0.0))
+    return {
+        **dict(zip(_HIT_ENERGY, energy_RS.T, strict=True)),
+        **dict(zip(_HIT_SPREAD, spread_R3.T, strict=True)),
+    }
 
-    def total(weight_K: F64) -> F64:
-        return np.bincount(cluster_K, weights=weight_K, minlength=clusters).astype(np.float64)
 
-    energy = np.bincount(cluster_K * codes + code_K, weights=energy_K, minlength=clusters * codes)
-    energy_RS = energy.astype(np.float64).reshape(clusters, codes)
-    shapes = dict(zip(_HIT_ENERGY, energy_RS.T, strict=True))
-    energy_R = energy_RS.sum(axis=1)
-    norm_R = np.where(energy_R > 0, energy_R, 1.0)
-    for axis, name in zip("xyz", _HIT_SPREAD, strict=True):
-        x_K = hits.column(collections, f"position.{axis}", "float64")[hit_K]
-        mean_R = total(energy_K * x_K) / norm_R
-        # Two passes: positions are metres and widths millimetres.
-        x_K -= mean_R[cluster_K]
-        variance_R = total(energy_K * x_K * x_K) / norm_R
-        shapes[name] = np.sqrt(np.maximum(variance_R, 0.0))
-    return shapes
+class _HitColumns(NamedTuple):
+    """What the shapes of clusters are made of, (H,)."""
+
+    energy: F64
+    subdetector: I8
+    x: F32
+    y: F32
+    z: F32
+
+
+@compiled()
+def _sum_hits(hit: _HitColumns, cluster_K: I64, hit_K: I64, clusters: int) -> tuple[F64, F64]:
+    """Return energies by subdetector and energy-weighted variances of x, y, z of every cluster."""
+    energy_RS, mean_R3 = np.zeros((clusters, 3), np.float64), np.zeros((clusters, 3), np.float64)
+    for k in range(len(cluster_K)):
+        cluster, at = cluster_K[k], hit_K[k]
+        energy = hit.energy[at]
+        energy_RS[cluster, hit.subdetector[at]] += energy
+        mean_R3[cluster, 0] += energy * np.float64(hit.x[at])
+        mean_R3[cluster, 1] += energy * np.float64(hit.y[at])
+        mean_R3[cluster, 2] += energy * np.float64(hit.z[at])
+    norm_R = np.ones(clusters, np.float64)
+    for cluster in range(clusters):
+        total = energy_RS[cluster, 0] + energy_RS[cluster, 1] + energy_RS[cluster, 2]
+        norm_R[cluster] = total if total > 0 else 1.0
+        mean_R3[cluster] /= norm_R[cluster]
+    # Two passes: positions are metres and widths millimetres.
+    variance_R3 = np.zeros((clusters, 3), np.float64)
+    for k in range(len(cluster_K)):
+        cluster, at = cluster_K[k], hit_K[k]
+        energy = hit.energy[at]
+        x, y, z = (
+            hit.x[at] - mean_R3[cluster, 0],
+            hit.y[at] - mean_R3[cluster, 1],
+            hit.z[at] - mean_R3[cluster, 2],
+        )
+        variance_R3[cluster, 0] += energy * x * x
+        variance_R3[cluster, 1] += energy * y * y
+        variance_R3[cluster, 2] += energy * z * z
+    for cluster in range(clusters):
+        variance_R3[cluster] /= norm_R[cluster]
+    return energy_RS, variance_R3

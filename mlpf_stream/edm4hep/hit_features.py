@@ -3,13 +3,30 @@
 Shape letters: H hit rows, F features. Units: GeV, mm, ns.
 """
 
+from typing import Final, NamedTuple
+
 import numpy as np
 
 from mlpf_stream.columns import HIT
 from mlpf_stream.edm4hep.collections import Collections
-from mlpf_stream.edm4hep.hits import Cells
+from mlpf_stream.edm4hep.compiled import compiled
+from mlpf_stream.edm4hep.hits import Cells, HitSource
 from mlpf_stream.edm4hep.particles import ETA_MAX
-from mlpf_stream.event import F32, Rows
+from mlpf_stream.event import F32, I64
+
+_ELEMTYPE: Final = HIT.index("elemtype")
+_ET: Final = HIT.index("et")
+_ETA: Final = HIT.index("eta")
+_SIN_PHI: Final = HIT.index("sin_phi")
+_COS_PHI: Final = HIT.index("cos_phi")
+_ENERGY: Final = HIT.index("energy")
+_X: Final = HIT.index("x")
+_Y: Final = HIT.index("y")
+_Z: Final = HIT.index("z")
+_TIME: Final = HIT.index("time")
+_SUBDETECTOR: Final = HIT.index("subdetector")
+_TYPE: Final = HIT.index("type")
+_STEEP: Final = 1e30
 
 
 def hit_features(collections: Collections, cells: Cells) -> tuple[F32, tuple[str, ...]]:
@@ -20,34 +37,68 @@ def hit_features(collections: Collections, cells: Cells) -> tuple[F32, tuple[str
     """
     hits = cells.elements
     x_HF = np.zeros((hits.count, HIT.width), np.float32)
-
-    def put(name: str, values_H: Rows) -> None:
-        x_HF[:, HIT.index(name)] = values_H
-
-    energy, x, y, z = (
-        hits.column(collections, name, "float32")
-        for name in ("energy", "position.x", "position.y", "position.z")
-    )
-    # In single precision throughout: that of positions in files, and of features.
-    radius = np.sqrt(x * x + y * y)
-    eta = np.clip(np.arcsinh(z / radius), -ETA_MAX, ETA_MAX)
-    sine, cosine = y / radius, x / radius
-    transverse = energy * (radius / np.sqrt(radius * radius + z * z))
-    on_axis = np.flatnonzero(radius == 0)
-    eta[on_axis] = np.sign(z[on_axis]) * ETA_MAX
-    transverse[on_axis], sine[on_axis], cosine[on_axis] = 0.0, 0.0, 1.0
-    put("et", transverse)
-    put("eta", eta)
-    put("sin_phi", sine)
-    put("cos_phi", cosine)
-    for name, values in (("energy", energy), ("x", x), ("y", y), ("z", z)):
-        put(name, values)
-    for source, rows in zip(hits.sources, hits.rows, strict=True):
-        x_HF[rows, HIT.index("elemtype")] = source.elemtype
-        x_HF[rows, HIT.index("subdetector")] = source.subdetector
-        for name in ("time", "type"):
-            leaf = f"{source.name}.{name}"
-            if leaf in collections:
-                x_HF[rows, HIT.index(name)] = collections[leaf].values
+    slope_H = np.empty(hits.count, np.float32)
+    for number, source in enumerate(hits.sources):
+        place = (hits.own_SF[number], hits.first_SE[number])
+        _fill(x_HF, slope_H, _members(collections, source), place, _code(source))
+    np.arcsinh(slope_H, out=slope_H)
+    np.clip(slope_H, -ETA_MAX, ETA_MAX, out=slope_H)
+    x_HF[:, _ETA] = slope_H
     lacking = [name for name in ("time", "type") if not hits.stored(collections, name)]
     return x_HF, tuple(f"{HIT.name}.{name}" for name in lacking)
+
+
+class _Members(NamedTuple):
+    """What the hits of one collection store; `time` and `type` are empty where it has none."""
+
+    energy: F32
+    x: F32
+    y: F32
+    z: F32
+    time: F32
+    type: F32
+
+
+def _members(collections: Collections, source: HitSource) -> _Members:
+    """Return the members of one collection in single precision, that of files and features."""
+    names = (source.energy, "position.x", "position.y", "position.z", "time", "type")
+    leaves = [f"{source.name}.{name}" for name in names]
+    nothing = np.zeros(0, np.float32)
+    return _Members(
+        *(
+            collections[leaf].values.astype(np.float32, copy=False)
+            if leaf in collections
+            else nothing
+            for leaf in leaves
+        )
+    )
+
+
+def _code(source: HitSource) -> tuple[int, int]:
+    """Return what tells the hits of one collection from others."""
+    return source.elemtype, source.subdetector
+
+
+@compiled()
+def _fill(
+    x_HF: F32, slope_H: F32, hit: _Members, place: tuple[I64, I64], code: tuple[int, int]
+) -> None:
+    """Fill in the features of the hits of one collection, and z / r for that of eta."""
+    own, first_E = place
+    for event in range(len(first_E)):
+        shift = first_E[event] - own[event]
+        for at in range(own[event], own[event + 1]):
+            x, y, z, energy = hit.x[at], hit.y[at], hit.z[at], hit.energy[at]
+            radius, row = np.sqrt(x * x + y * y), x_HF[shift + at]
+            on_axis = radius == 0
+            # The arcsinh of this is beyond ETA_MAX, or 0 at the origin.
+            slope_H[shift + at] = np.sign(z) * _STEEP if on_axis else z / radius
+            row[_ET] = 0 if on_axis else energy * (radius / np.sqrt(radius * radius + z * z))
+            row[_SIN_PHI] = 0 if on_axis else y / radius
+            row[_COS_PHI] = 1 if on_axis else x / radius
+            row[_ENERGY], row[_X], row[_Y], row[_Z] = energy, x, y, z
+            row[_ELEMTYPE], row[_SUBDETECTOR] = code
+            if len(hit.time):
+                row[_TIME] = hit.time[at]
+            if len(hit.type):
+                row[_TYPE] = hit.type[at]

@@ -7,6 +7,7 @@ stored. Shape letters: E events, H hit rows, K cluster-hit pairs. Units: GeV, mm
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 
@@ -14,7 +15,11 @@ from mlpf_stream.columns import HIT, SUBDETECTORS, TRACKER_HIT, Detector
 from mlpf_stream.edm4hep.collections import Collections, Contents
 from mlpf_stream.edm4hep.leaves import CLUSTERS
 from mlpf_stream.edm4hep.relations import slices
-from mlpf_stream.event import F64, I64, Jagged, Rows, offsets_of
+from mlpf_stream.edm4hep.rows import Places, find_rows, place
+from mlpf_stream.event import F64, I8, I64, Rows, offsets_of
+
+_NO_ID: Final = -1
+"""Stands for the id of a collection that no reference can mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +37,15 @@ class HitSource:
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """Hit rows of some collections: `rows[i]` are the rows of the hits of `sources[i]`, as stored.
+    """Hit rows of some collections.
 
-    `first_SE` is the row of the first hit of every source (S) in every event; `offsets` (E + 1,).
+    `first_SE` is the row of the first hit of every source (S) in every event, `own_SF` the offsets
+    of its hits as stored (F = E + 1); `offsets` (E + 1,) are those of all hits.
     """
 
     sources: tuple[HitSource, ...]
-    rows: tuple[I64, ...]
     first_SE: I64
+    own_SF: I64
     offsets: I64
 
     @property
@@ -50,18 +56,28 @@ class Hits:
     def column(self, collections: Collections, member: str, dtype: str) -> Rows:
         """Return one member of all hits, zero where its collection does not store it."""
         values_H = np.zeros(self.count, dtype)
-        for source, rows in zip(self.sources, self.rows, strict=True):
+        for number, source in enumerate(self.sources):
             leaf = f"{source.name}.{source.energy if member == 'energy' else member}"
             if leaf in collections:
-                values_H[rows] = collections[leaf].values
+                self.put(values_H, number, collections[leaf].values)
         return values_H
 
-    def each(self, values: Sequence[float], dtype: str) -> Rows:
-        """Return one number per source for all of its hits, shape (H,)."""
-        values_H = np.zeros(self.count, dtype)
-        for value, rows in zip(values, self.rows, strict=True):
-            values_H[rows] = value
-        return values_H
+    def put(self, values_H: Rows, number: int, values: Rows) -> None:
+        """Put the values of one source, as stored, where its rows are."""
+        place(values_H, values, self.own_SF[number], self.first_SE[number])
+
+    def rows(self, number: int) -> I64:
+        """Return the rows of the hits of one source, as stored."""
+        own, first_E = self.own_SF[number], self.first_SE[number]
+        return np.repeat(first_E - own[:-1], np.diff(own)) + np.arange(own[-1])
+
+    @property
+    def subdetector_H(self) -> I8:
+        """Index in `columns.SUBDETECTORS` of every hit."""
+        code_H = np.zeros(self.count, np.int8)
+        for number, source in enumerate(self.sources):
+            self.put(code_H, number, np.full(self.own_SF[number, -1], source.subdetector, np.int8))
+        return code_H
 
     def stored(self, collections: Collections, member: str) -> bool:
         """Return whether all collections store a member."""
@@ -105,69 +121,27 @@ def tracker_sources(stored: Contents, detector: Detector) -> tuple[HitSource, ..
 
 def read_hits(collections: Collections, sources: Sequence[HitSource]) -> Hits:
     """Return the rows of all hits of some collections."""
-    offsets_S = [collections[f"{source.name}.{source.energy}"].offsets for source in sources]
-    count_SE = np.zeros((len(sources), collections.events), np.int64)
-    for number, offsets in enumerate(offsets_S):
-        count_SE[number] = np.diff(offsets)
+    own_SF = np.zeros((len(sources), collections.events + 1), np.int64)
+    for number, source in enumerate(sources):
+        own_SF[number] = collections[f"{source.name}.{source.energy}"].offsets
+    count_SE = np.diff(own_SF, axis=1)
     offsets = offsets_of(count_SE.sum(axis=0))
     first_SE = offsets[:-1] + np.cumsum(count_SE, axis=0) - count_SE
-    rows = tuple(
-        np.repeat(first_SE[number] - own[:-1], count_SE[number]) + np.arange(own[-1])
-        for number, own in enumerate(offsets_S)
-    )
-    return Hits(tuple(sources), rows, first_SE, offsets)
+    return Hits(tuple(sources), first_SE, own_SF, offsets)
 
 
-def hit_rows(collections: Collections, hits: Hits, relation: str) -> tuple[I64, I64]:
-    """Return the hit row of every row of `relation`, and the source that it refers to.
+def hit_rows(collections: Collections, hits: Hits, relation: str) -> tuple[I64, bool]:
+    """Return the hit row of every row of `relation`, and whether one dangles.
 
-    The row is -1 where it points at nothing stored, the source -1 where at no source at all.
+    The row is -1 where it points at nothing stored; it dangles if its collection is stored.
 
     Raises:
         SchemaError: the relation or its collection ids are not stored.
     """
-    index = collections[f"{relation}.index"]
-    local_L = index.values.astype(np.int64)
-    runs = _runs(index, collections[f"{relation}.collectionID"].values)
-    first_R = runs.edges[:-1]
-    source_R = _source_of(collections, hits, runs.ids_R)
-    length_R = np.diff(runs.edges)
-    source_L = np.repeat(source_R, length_R)
-    if not hits.sources:
-        return np.full(len(local_L), -1, np.int64), source_L
-    event_R = np.searchsorted(index.offsets, first_R, side="right") - 1
-    end_SE = np.concatenate([hits.first_SE[1:], hits.offsets[None, 1:]])
-    begin_R = hits.first_SE[source_R, event_R]
-    count_R = np.where(source_R >= 0, end_SE[source_R, event_R] - begin_R, 0)
-    stored_L = (local_L >= 0) & (local_L < np.repeat(count_R, length_R))
-    rows_L = np.repeat(begin_R, length_R) + local_L
-    return rows_L if stored_L.all() else np.where(stored_L, rows_L, -1), source_L
-
-
-@dataclass(frozen=True, slots=True)
-class _Runs:
-    """Runs of references of one event to one collection: R + 1 edges, collection id of each."""
-
-    edges: I64
-    ids_R: Rows
-
-
-def _runs(index: Jagged, ids_L: Rows) -> _Runs:
-    """Return the runs of a relation: references to one collection mostly follow each other."""
-    edge_L = np.zeros(len(ids_L) + 1, np.bool_)
-    edge_L[1:-1] = ids_L[1:] != ids_L[:-1]
-    edge_L[index.offsets] = True
-    edges = np.flatnonzero(edge_L)
-    return _Runs(edges, ids_L[edges[:-1]])
-
-
-def _source_of(collections: Collections, hits: Hits, ids_R: Rows) -> I64:
-    """Return the number of the source with each collection id, -1 for an id of none."""
-    source_R = np.full(len(ids_R), -1, np.int64)
-    for number, source in enumerate(hits.sources):
-        if source.name in collections.ids:
-            source_R[ids_R == collections.ids[source.name]] = number
-    return source_R
+    id_S = [collections.ids.get(source.name, _NO_ID) for source in hits.sources]
+    places = Places(np.array(id_S, np.int64), hits.first_SE, np.diff(hits.own_SF, axis=1))
+    ids = collections[f"{relation}.collectionID"].values
+    return find_rows(collections[f"{relation}.index"], ids, places)
 
 
 def cluster_hits(collections: Collections, hits: Hits) -> ClusterHits:

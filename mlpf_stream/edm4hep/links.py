@@ -9,6 +9,7 @@ import numpy as np
 
 from mlpf_stream.columns import Detector
 from mlpf_stream.edm4hep.collections import Collections, Contents
+from mlpf_stream.edm4hep.compiled import compiled
 from mlpf_stream.edm4hep.hits import Hits, calorimeter_sources, hit_rows
 from mlpf_stream.edm4hep.leaves import (
     CLUSTER_LINKS,
@@ -20,7 +21,7 @@ from mlpf_stream.edm4hep.leaves import (
 )
 from mlpf_stream.edm4hep.relations import Links, linked_rows, links, refuse_dangling, rows_of
 from mlpf_stream.errors import SchemaError
-from mlpf_stream.event import I64
+from mlpf_stream.event import F32, F64, I64
 
 TruthSource = Literal["hits", "clusters", "none"]
 
@@ -66,11 +67,11 @@ def hit_links(collections: Collections, hits: Hits) -> Links:
     Source: jpata/particleflow key4hep post-processing, weight of a particle on a calorimeter hit.
     """
     relation = f"_{HIT_LINKS}_from"
-    from_L, source_L = hit_rows(collections, hits, relation)
-    _refuse_missing_hits(collections, hits, from_L, source_L)
+    from_L, dangles = hit_rows(collections, hits, relation)
+    if dangles:
+        _refuse_missing_hits(collections, hits, from_L)
     to_L = linked_rows(collections, f"_{HIT_LINKS}_to", f"{MC}.PDG")
-    weight_L = collections[f"{HIT_LINKS}.weight"].values.astype(np.float64)
-    return _normalised(Links(from_L, to_L, weight_L), hits)
+    return _normalised(from_L, to_L, collections[f"{HIT_LINKS}.weight"].values, hits)
 
 
 def element_links(collections: Collections, hits: Hits) -> Links:
@@ -82,7 +83,7 @@ def element_links(collections: Collections, hits: Hits) -> Links:
     parts = [hit_links(collections, hits)]
     for number, source in enumerate(hits.sources):
         if source.name in TRACKER_HITS:
-            parts.append(_normalised(_tracker_links(collections, hits, number), hits))
+            parts.append(_tracker_links(collections, hits, number))
     if len(parts) == 1:
         return parts[0]
     return Links(
@@ -106,23 +107,38 @@ def _tracker_links(collections: Collections, hits: Hits, number: int) -> Links:
     sim_L = rows_of(collections[f"_{relation}_to.index"], collections[f"{of}.index"])
     keep_L = (hit_L >= 0) & (sim_L >= 0)
     hit_L, sim_L = hit_L[keep_L], sim_L[keep_L]
-    return Links(hits.rows[number][hit_L], particle[sim_L], np.ones(len(hit_L)))
+    weight_L = np.ones(len(hit_L), np.float32)
+    return _normalised(hits.rows(number)[hit_L], particle[sim_L], weight_L, hits)
 
 
-def _normalised(found: Links, hits: Hits) -> Links:
+def _normalised(from_L: I64, to_L: I64, weight_L: F32, hits: Hits) -> Links:
     """Leave out links from or to nothing, or of no weight; let those of every hit sum to 1."""
-    from_L, to_L, weight_L = found.from_L, found.to_L, found.weight_L
-    keep_L = (from_L >= 0) & (to_L >= 0) & (weight_L > 0)
-    if not keep_L.all():
-        from_L, to_L, weight_L = from_L[keep_L], to_L[keep_L], weight_L[keep_L]
-    sum_H = np.bincount(from_L, weights=weight_L, minlength=hits.count)
-    return Links(from_L, to_L, weight_L / sum_H[from_L])
+    return Links(*_share_out(from_L, to_L, weight_L, hits.count))
 
 
-def _refuse_missing_hits(collections: Collections, hits: Hits, from_L: I64, source_L: I64) -> None:
+@compiled()
+def _share_out(from_L: I64, to_L: I64, weight_L: F32, hits: int) -> tuple[I64, I64, F64]:
+    """Return the links that count, with weights as parts of their sum on every hit."""
+    sum_H, count = np.zeros(hits, np.float64), 0
+    for at in range(len(from_L)):
+        if from_L[at] >= 0 and to_L[at] >= 0 and weight_L[at] > 0:
+            sum_H[from_L[at]] += weight_L[at]
+            count += 1
+    kept_from, kept_to = np.empty(count, np.int64), np.empty(count, np.int64)
+    part, to = np.empty(count, np.float64), 0
+    for at in range(len(from_L)):
+        if from_L[at] >= 0 and to_L[at] >= 0 and weight_L[at] > 0:
+            kept_from[to], kept_to[to] = from_L[at], to_L[at]
+            part[to] = weight_L[at] / sum_H[from_L[at]]
+            to += 1
+    return kept_from, kept_to, part
+
+
+def _refuse_missing_hits(collections: Collections, hits: Hits, from_L: I64) -> None:
     """Refuse links from hits that their own collection does not have."""
-    lost_L = (from_L < 0) & (source_L >= 0)
-    for number in np.unique(source_L[lost_L]).tolist():
-        source = hits.sources[number]
-        reference = (f"_{HIT_LINKS}_from", f"{source.name}.{source.energy}")
-        refuse_dangling(collections, reference, lost_L & (source_L == number))
+    relation = f"_{HIT_LINKS}_from"
+    id_L = collections[f"{relation}.collectionID"].values
+    for source in hits.sources:
+        own_L = id_L == collections.ids.get(source.name, -1)
+        leaf = f"{source.name}.{source.energy}"
+        refuse_dangling(collections, (relation, leaf), own_L & (from_L < 0))

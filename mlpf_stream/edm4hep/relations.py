@@ -14,15 +14,13 @@ import numpy as np
 
 from mlpf_stream.edm4hep.collections import Collections
 from mlpf_stream.edm4hep.leaves import MC
+from mlpf_stream.edm4hep.rows import Places, find_rows
 from mlpf_stream.errors import DataError, EventError
 from mlpf_stream.event import F64, I64, Bool, Jagged
 
 _TWINS: Final = {MC: ("MCParticle",)}
 """Names without rows of their own by which references mean the rows of a stored collection: the
 conversion from LCIO of 2021 wrote the particles as it had read them, and links to its copy."""
-
-_DIGIT_BITS: Final = 16
-_DIGIT: Final = 2**_DIGIT_BITS - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +89,26 @@ def linked_rows(collections: Collections, relation: str, target: str) -> I64:
         EventError: a reference dangles: its event has fewer rows than that.
     """
     index, name = collections[f"{relation}.index"], target.partition(".")[0]
-    here_L = _belongs(collections, f"{relation}.collectionID", name, len(index.values))
-    row_L = rows_of(index, collections[target])
-    refuse_dangling(collections, (relation, target), here_L & (row_L < 0))
-    return row_L if here_L.all() else np.where(here_L, row_L, -1)
+    places = _places(collections, target)
+    leaf = f"{relation}.collectionID"
+    known = leaf in collections and name in collections.ids
+    row_L, dangles = find_rows(index, collections[leaf].values if known else None, places)
+    if dangles:
+        here_L = np.isin(collections[leaf].values, places.id_S) if known else row_L < 0
+        refuse_dangling(collections, (relation, target), here_L & (row_L < 0))
+    return row_L
+
+
+def _places(collections: Collections, target: str) -> Places:
+    """Return where the rows of a collection stand, given by one of its leaves, under any name."""
+    rows, name = collections[target], target.partition(".")[0]
+    names = (name, *(twin for twin in _TWINS.get(name, ()) if twin in collections.ids))
+    shape = (len(names), collections.events)
+    return Places(
+        np.array([collections.ids.get(name, 0) for name in names], np.int64),
+        np.broadcast_to(rows.offsets[:-1], shape).copy(),
+        np.broadcast_to(rows.counts, shape).copy(),
+    )
 
 
 def refuse_dangling(collections: Collections, reference: tuple[str, str], bad_L: Bool) -> None:
@@ -132,54 +146,6 @@ def links(collections: Collections, name: str, source: str) -> Links:
     weight_L = collections[f"{name}.weight"].values.astype(np.float64)
     keep_L = (from_L >= 0) & (to_L >= 0) & (weight_L > 0)
     return Links(from_L[keep_L], to_L[keep_L], weight_L[keep_L])
-
-
-def _belongs(collections: Collections, leaf: str, target: str, rows: int) -> Bool:
-    """Return which references point at the collection `target`; all, where ids are not stored."""
-    everywhere = np.ones(rows, np.bool_)
-    if leaf not in collections or target not in collections.ids:
-        return everywhere
-    names = (target, *_TWINS.get(target, ()))
-    ids = collections[leaf].values
-    here = np.zeros(rows, np.bool_)
-    for number in (collections.ids[name] for name in names if name in collections.ids):
-        here |= ids == number
-    return here
-
-
-def order_of(key_K: I64) -> I64:
-    """Return the order that sorts keys >= 0, equal ones as they stand, in linear time.
-
-    Source: least significant digit radix sort, 16 bits a pass, which numpy does for such integers.
-    """
-    if not len(key_K) or (key_K[1:] >= key_K[:-1]).all():
-        return np.arange(len(key_K), dtype=np.int64)
-    order = np.argsort((key_K & _DIGIT).astype(np.uint16), kind="stable")
-    largest, shift = int(key_K.max()), _DIGIT_BITS
-    while largest >> shift:
-        digit_K = (key_K[order] >> shift) & _DIGIT
-        order = order[np.argsort(digit_K.astype(np.uint16), kind="stable")]
-        shift += _DIGIT_BITS
-    return order
-
-
-def sum_pairs(first: I64, second: I64, value: F64) -> tuple[I64, I64, F64]:
-    """Add up the values of equal (first, second) pairs where the first of them stands.
-
-    Where most of `second` occur once, as hits with one link do, this is a single pass.
-    """
-    several = np.flatnonzero(np.bincount(second)[second] > 1)
-    order = several[order_of(second[several])]
-    order = order[order_of(first[order])]
-    new = np.ones(len(order), np.bool_)
-    new[1:] = np.diff(first[order]).astype(np.bool_) | np.diff(second[order]).astype(np.bool_)
-    if new.all():
-        return first, second, value
-    keep = np.ones(len(value), np.bool_)
-    keep[order[~new]] = False
-    value = value.copy()
-    value[order[new]] = np.bincount(np.cumsum(new) - 1, weights=value[order])
-    return first[keep], second[keep], value[keep]
 
 
 def check_rows(collections: Collections) -> None:

@@ -12,10 +12,13 @@ import numpy as np
 from mlpf_stream.columns import TRACK, Detector, Mode
 from mlpf_stream.edm4hep.candidates import build_candidates
 from mlpf_stream.edm4hep.collections import Collections
+from mlpf_stream.edm4hep.compiled import compiled
 from mlpf_stream.edm4hep.elements import ElementSet, build_elements
 from mlpf_stream.edm4hep.hits import Cells
 from mlpf_stream.edm4hep.targets import Targets, build_targets
-from mlpf_stream.event import F32, I64, Bool, Elements, Events, Particles
+from mlpf_stream.event import F32, I32, I64, Bool, Elements, Events, Particles
+
+_EXPONENT: Final = np.int32(0x7F800000)
 
 SkipReason = Literal["empty", "non_finite", "no_target"]
 SKIP_REASONS: Final[tuple[SkipReason, ...]] = ("empty", "non_finite", "no_target")
@@ -121,9 +124,20 @@ def convert_step(collections: Collections, request: StepRequest) -> Step:
 
 def _finite(rows: F32, offsets: I64) -> Bool:
     """Return which events have only finite numbers in their rows."""
-    with np.errstate(invalid="ignore"):
-        # Zero times a number is zero if it is finite: one pass, and nothing can overflow.
-        zero_R = np.einsum("rf,f->r", rows, np.zeros(rows.shape[1], np.float32))
-    bad = np.concatenate([np.zeros(1, np.int64), np.cumsum(~np.isfinite(zero_R))])
-    finite_E: Bool = bad[offsets[1:]] == bad[offsets[:-1]]
+    bits = np.ascontiguousarray(rows, np.float32).view(np.int32)
+    finite_E: Bool = _all_finite(bits, offsets)
+    return finite_E
+
+
+@compiled()
+def _all_finite(bits_RF: I32, offsets: I64) -> Bool:
+    """Return which events have no number whose exponent is all ones, in whole-number arithmetic."""
+    finite_E = np.ones(len(offsets) - 1, np.bool_)
+    flat = bits_RF.reshape(-1)
+    width = bits_RF.shape[1]
+    for event in range(len(finite_E)):
+        largest = np.int32(0)
+        for at in range(offsets[event] * width, offsets[event + 1] * width):
+            largest = max(largest, flat[at] & _EXPONENT)
+        finite_E[event] = largest < _EXPONENT
     return finite_E

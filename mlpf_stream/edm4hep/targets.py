@@ -24,15 +24,15 @@ from mlpf_stream.columns import (
     Mode,
 )
 from mlpf_stream.edm4hep.accounts import TruthCounts, Vision, check_accounts, count_truth
-from mlpf_stream.edm4hep.assignment import MIN_TRACK_WEIGHT, Pairs, assign
+from mlpf_stream.edm4hep.assignment import MIN_TRACK_WEIGHT, assign
 from mlpf_stream.edm4hep.collections import Collections
 from mlpf_stream.edm4hep.deposits import Deposits, read_deposits
 from mlpf_stream.edm4hep.hits import Cells
 from mlpf_stream.edm4hep.leaves import TRACKS
 from mlpf_stream.edm4hep.links import track_links
+from mlpf_stream.edm4hep.pairs import Pairs
 from mlpf_stream.edm4hep.particles import momentum_columns
 from mlpf_stream.edm4hep.record import Record, owned_deposits, owned_shares, read_record
-from mlpf_stream.edm4hep.relations import event_of
 from mlpf_stream.event import F32, F64, I8, I32, I64, Bool, Particles, offsets_of
 
 MIN_ENERGY_SHARE: Final = 0.10
@@ -129,7 +129,7 @@ def _see(record: Record, tracks: Pairs, owned: Pairs, kind: ElementKind) -> Visi
     visible_V = np.flatnonzero(seen_N & record.finite_E[record.event_N])
     order_V = np.lexsort((visible_V, -energy_N[visible_V], record.event_N[visible_V]))
     visible_V = visible_V[order_V]
-    hosts = assign(visible_V, record.event_N[visible_V], tracks, owned, kind)
+    hosts = assign(visible_V, tracks, owned, kind)
     # Added one by one, never assigned: many particles may merge into one owner.
     vector_V4 = record.vector_N4[visible_V]
     lost_V = np.flatnonzero(hosts.into_V >= 0)
@@ -196,14 +196,12 @@ def _target_energy(
 ) -> F64:
     """Return the energy of all targets of every event [GeV], shape (E,)."""
     energy_E = np.zeros(collections.events)
-    places = {
-        TRACK.name: event_of(collections[f"{TRACKS}.chi2"]),
-        deposits.kind.name: deposits.event_R,
-    }
-    for name, event_R in places.items():
+    of_tracks = collections[f"{TRACKS}.chi2"].offsets
+    for name, edges in ((TRACK.name, of_tracks), (deposits.kind.name, deposits.offsets)):
         hosts = np.flatnonzero(arrays[name].class_R > 0)
         energy = arrays[name].momentum_RM[hosts, MOMENTUM.index("energy")]
-        energy_E += np.bincount(event_R[hosts], weights=energy, minlength=collections.events)
+        event = np.searchsorted(edges, hosts, side="right") - 1
+        energy_E += np.bincount(event, weights=energy, minlength=collections.events)
     return energy_E
 
 
@@ -222,9 +220,7 @@ def _number(targets: TargetArrays, pairs: Pairs, hosted: tuple[I64, I64], listin
 
     `hosted` are the visible MC rows and the element that hosts each, -1 for none.
     """
-    listed = pairs.where(listing_N[pairs.particle_K] >= 0)
-    best_R = listed.largest(len(targets.class_R))
+    pairs.put_largest(listing_N, targets.particle_R)
     visible_V, host_V = hosted
-    best_R[host_V[host_V >= 0]] = visible_V[host_V >= 0]
-    some_R = best_R >= 0
-    targets.particle_R[some_R] = listing_N[best_R[some_R]]
+    on_V = np.flatnonzero(host_V >= 0)
+    targets.particle_R[host_V[on_V]] = listing_N[visible_V[on_V]]

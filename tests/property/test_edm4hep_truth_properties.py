@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from mlpf_stream.columns import CLUSTER, DETECTORS, HIT, NO_PARTICLE, UNLINKED
 from mlpf_stream.edm4hep import leaves
-from mlpf_stream.edm4hep.assignment import MIN_DEPOSIT_SHARE, MIN_TRACK_WEIGHT, Pairs, assign
+from mlpf_stream.edm4hep.assignment import MIN_DEPOSIT_SHARE, MIN_TRACK_WEIGHT, assign
 from mlpf_stream.edm4hep.collections import Collections
-from mlpf_stream.edm4hep.relations import order_of
+from mlpf_stream.edm4hep.pairs import Columns, Pairs, add_up
 from mlpf_stream.edm4hep.targets import build_targets
 from mlpf_stream.event import Jagged
 
@@ -197,7 +197,7 @@ def test_particles_are_served_in_turn(seed, kind):
     tracks = pairs([0.1, 0.2, 0.5, 1.0])
     deposits = pairs([0.0, 0.125, 0.5, 1.0, 4.0])
     visible = rng.permutation(particles)[: rng.integers(1, particles + 1)]
-    found = assign(visible, np.zeros_like(visible), tracks, deposits, kind)
+    found = assign(visible, tracks, deposits, kind)
     told = [
         list(zip(*(x.tolist() for x in (p.particle_K, p.element_K, p.value_K)), strict=True))
         for p in (tracks, deposits)
@@ -207,7 +207,21 @@ def test_particles_are_served_in_turn(seed, kind):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.integers(0, 2**50), max_size=60), st.integers(0, 50))
-def test_radix_order_is_the_stable_order(keys, shift):
-    keys = np.array(keys, np.int64) >> shift
-    np.testing.assert_array_equal(order_of(keys), np.argsort(keys, kind="stable"))
+@given(st.integers(0, 2**32 - 1))
+def test_contributions_are_added_up_by_owner_and_element(seed):
+    rng = np.random.default_rng(seed)
+    particles, elements, parts, events = (int(rng.integers(1, most)) for most in (9, 6, 60, 4))
+    owner_N = rng.integers(-1, particles, particles)
+    event_N = rng.integers(0, events, particles)
+    particle_K, element_K = rng.integers(0, particles, parts), rng.integers(0, elements, parts)
+    value_K = rng.integers(1, 9, parts).astype(np.float64)
+    found = add_up(Columns(particle_K, element_K, value_K), owner_N, event_N, events)
+    expected = [{} for _ in range(events)]
+    for particle, element, value in zip(particle_K, element_K, value_K, strict=True):
+        if (owner := owner_N[particle]) >= 0:
+            sums = expected[event_N[owner]]
+            sums[owner, element] = sums.get((owner, element), 0) + value
+    pairs = zip(found.particle_K, found.element_K, strict=True)
+    assert list(pairs) == [pair for sums in expected for pair in sums]
+    assert found.value_K.tolist() == [value for sums in expected for value in sums.values()]
+    assert np.diff(found.offsets).tolist() == [len(sums) for sums in expected]
