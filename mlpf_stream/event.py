@@ -73,6 +73,28 @@ def gather_index(offsets: I64, order: I64) -> tuple[I64, I64]:
     return index, taken
 
 
+def take_rows(arrays: Sequence[Rows], offsets: I64, order: I64) -> tuple[list[Rows], I64]:
+    """Return the rows of events `order`, end to end, of arrays that share `offsets`; and theirs.
+
+    Long runs of rows are copied as they lie; only short ones are worth an index.
+    """
+    counts = np.diff(offsets)[order]
+    taken = offsets_of(counts)
+    breaks = np.flatnonzero(np.diff(order) != 1) + 1
+    if not len(order) or taken[-1] < LEAST_RUN * (len(breaks) + 1):
+        index = np.repeat(offsets[order] - taken[:-1], counts)
+        index += np.arange(taken[-1], dtype=np.int64)
+        return [values[index] for values in arrays], taken
+    firsts = offsets[order[np.concatenate([[0], breaks])]].tolist()
+    lasts = offsets[order[np.concatenate([breaks - 1, [len(order) - 1]])] + 1].tolist()
+    runs = [slice(first, last) for first, last in zip(firsts, lasts, strict=True)]
+    return [np.concatenate([values[run] for run in runs]) for values in arrays], taken
+
+
+LEAST_RUN = 64
+"""Rows from which on a run is copied as a whole."""
+
+
 @dataclass(frozen=True, slots=True)
 class Particles:
     """Particles of E events: generator particles, targets or candidates.
@@ -106,10 +128,9 @@ class Particles:
 
     def select(self, order: I64) -> "Particles":
         """Return the particles of the events numbered `order`, in that order."""
-        index, offsets = gather_index(self.offsets, order)
-        return Particles(
-            self.class_P[index], self.charge_P[index], self.momentum_PM[index], offsets
-        )
+        arrays = (self.class_P, self.charge_P, self.momentum_PM)
+        (class_P, charge_P, momentum_PM), offsets = take_rows(arrays, self.offsets, order)
+        return Particles(class_P, charge_P, momentum_PM, offsets)
 
     def where(self, keep_P: Bool) -> "Particles":
         """Return the same events with only the particles marked in `keep_P`, shape (P,)."""
@@ -169,15 +190,10 @@ class Elements:
 
     def select(self, order: I64) -> "Elements":
         """Return the elements of the events numbered `order`, in that order."""
-        index, offsets = gather_index(self.offsets, order)
-        return Elements(
-            self.x_RF[index],
-            self.class_R[index],
-            self.charge_R[index],
-            self.momentum_RM[index],
-            self.particle_R[index],
-            offsets,
-        )
+        arrays = (self.x_RF, self.class_R, self.charge_R, self.momentum_RM, self.particle_R)
+        rows, offsets = take_rows(arrays, self.offsets, order)
+        x_RF, class_R, charge_R, momentum_RM, particle_R = rows
+        return Elements(x_RF, class_R, charge_R, momentum_RM, particle_R, offsets)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import numpy as np
 from mlpf_stream.columns import CLASSES, SPLITS, UNLINKED, Detector, ElementKind, Mode, Role
 from mlpf_stream.convert.plan import Source
 from mlpf_stream.edm4hep.events import ReadCounts
-from mlpf_stream.event import Events, process_of
+from mlpf_stream.event import Events, process_of, take_rows
 from mlpf_stream.manifest import (
     KindEntry,
     Manifest,
@@ -58,7 +58,8 @@ class Tally:
             self.elements[name] += len(part.x_RF)
             counts = np.bincount(part.class_R - UNLINKED, minlength=len(CLASSES) + 1)
             self.classes[name].update({i + UNLINKED: int(n) for i, n in enumerate(counts)})
-            self.statistics[name].add(part.select(train).x_RF)
+            (x_RF,), _ = take_rows((part.x_RF,), part.offsets, train)
+            self.statistics[name].add(x_RF)
 
     def add_source(self, source: Source, counts: ReadCounts) -> None:
         """Count one file in."""

@@ -85,7 +85,7 @@ def pack_columns(kinds: Sequence[ElementKind]) -> tuple[PackColumn, ...]:
     return (*elements, *particle_columns("generator"), *particle_columns("candidate"))
 
 
-def encode_pack(events: Events, kinds: Sequence[ElementKind]) -> bytes:
+def encode_pack(events: Events, kinds: Sequence[ElementKind]) -> pa.Buffer:
     """Return `events` as an Arrow IPC file: same events, same bytes."""
     names, arrays = ["key"], [pa.array(events.keys, type=pa.string())]
     for column, values, offsets in _flat_columns(events, kinds):
@@ -101,7 +101,7 @@ def encode_pack(events: Events, kinds: Sequence[ElementKind]) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
-    return bytes(sink.getvalue())
+    return sink.getvalue()
 
 
 def decode_pack(data: pa.Buffer, kinds: Sequence[ElementKind]) -> Events:
@@ -114,10 +114,9 @@ def decode_pack(data: pa.Buffer, kinds: Sequence[ElementKind]) -> Events:
     return _open_columns(memoryview(data), tuple(batch.column("key").to_pylist()), places, kinds)
 
 
-def locate_buffers(data: bytes, kinds: Sequence[ElementKind]) -> dict[str, BufferPlace]:
+def locate_buffers(data: pa.Buffer, kinds: Sequence[ElementKind]) -> dict[str, BufferPlace]:
     """Return where each column of an encoded pack lies, for the index."""
-    whole = pa.py_buffer(data)
-    return _places(pa.ipc.open_file(whole).get_batch(0), whole, pack_columns(kinds))
+    return _places(pa.ipc.open_file(data).get_batch(0), data, pack_columns(kinds))
 
 
 def _places(

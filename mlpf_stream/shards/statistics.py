@@ -13,6 +13,8 @@ from mlpf_stream.columns import LOG_OFFSET, ElementKind
 from mlpf_stream.event import F32, F64
 from mlpf_stream.manifest import FeatureEntry
 
+BLOCK_ROWS = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class Moments:
@@ -23,13 +25,17 @@ class Moments:
     square_F: F64
 
     @classmethod
-    def of(cls, x_RF: F64) -> "Moments":
-        """Return the moments of rows (R, F)."""
-        if not len(x_RF):
-            zero = np.zeros(x_RF.shape[1])
-            return cls(0, zero, zero)
-        mean_F = x_RF.mean(axis=0)
-        return cls(len(x_RF), mean_F, ((x_RF - mean_F) ** 2).sum(axis=0))
+    def none(cls, width: int) -> "Moments":
+        """Return the moments of no rows."""
+        zero = np.zeros(width)
+        return cls(0, zero, zero)
+
+    @classmethod
+    def of(cls, x_FR: F64) -> "Moments":
+        """Return the moments of columns (F, R) with at least one row, which are overwritten."""
+        mean_F = x_FR.mean(axis=1)
+        x_FR -= mean_F[:, None]
+        return cls(x_FR.shape[1], mean_F, np.einsum("fr,fr->f", x_FR, x_FR))
 
     def merge(self, other: "Moments") -> "Moments":
         """Return the moments of both sets of rows together."""
@@ -52,21 +58,22 @@ class FeatureStatistics:
 
     def __init__(self, kind: ElementKind) -> None:
         self._kind = kind
-        empty = np.zeros((0, kind.width))
-        self._linear = Moments.of(empty)
-        self._log = Moments.of(empty)
+        self._linear = Moments.none(kind.width)
+        self._log = Moments.none(kind.width)
         self._min_F = np.full(kind.width, np.inf)
         self._max_F = np.full(kind.width, -np.inf)
 
     def add(self, x_RF: F32) -> None:
-        """Count rows in."""
-        if not len(x_RF):
-            return
-        x = x_RF.astype(np.float64)
-        self._linear = self._linear.merge(Moments.of(x))
-        self._log = self._log.merge(Moments.of(np.log(np.maximum(x, 0.0) + LOG_OFFSET)))
-        self._min_F = np.minimum(self._min_F, x.min(axis=0))
-        self._max_F = np.maximum(self._max_F, x.max(axis=0))
+        """Count rows in, some thousand at a time and by column: all passes stay in the cache."""
+        for start in range(0, len(x_RF), BLOCK_ROWS):
+            x_FR = np.array(x_RF[start : start + BLOCK_ROWS].T, dtype=np.float64, order="C")
+            self._min_F = np.minimum(self._min_F, x_FR.min(axis=1))
+            self._max_F = np.maximum(self._max_F, x_FR.max(axis=1))
+            log_FR = np.maximum(x_FR, 0.0)
+            log_FR += LOG_OFFSET
+            np.log(log_FR, out=log_FR)
+            self._linear = self._linear.merge(Moments.of(x_FR))
+            self._log = self._log.merge(Moments.of(log_FR))
 
     def entries(self) -> Sequence[FeatureEntry]:
         """Return one manifest entry per feature; without rows all numbers are 0."""

@@ -5,7 +5,6 @@ manifest, which `convert` writes last.
 """
 
 import hashlib
-import io
 import json
 import tarfile
 from collections.abc import Sequence
@@ -145,21 +144,17 @@ def _bytes_of(events: Events, kinds: Sequence[ElementKind]) -> I64:
 
 
 class _OpenShard:
-    """A shard being filled in memory."""
+    """A shard being filled: the parts of its tar, in memory as they were made."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.packs: list[PackEntry] = []
+        self.size = 0
         self._keys: list[str] = []
         self._lengths: list[I64] = []
         self._particles: list[I64] = []
-        self._buffer = io.BytesIO()
-        self._tar = tarfile.TarFile(fileobj=self._buffer, mode="w", format=tarfile.USTAR_FORMAT)
-
-    @property
-    def size(self) -> int:
-        """Bytes so far."""
-        return self._buffer.tell()
+        self._parts: list[memoryview] = []
+        self._digest = hashlib.sha256()
 
     def add(self, events: Events, group: PackGroup, kinds: Sequence[ElementKind]) -> None:
         """Append one pack and its meta data."""
@@ -171,40 +166,48 @@ class _OpenShard:
             "elements": {name: len(part.x_RF) for name, part in events.elements.items()},
             "process": group[0],
             "split": group[1],
-            "bytes": len(data),
+            "bytes": data.size,
             "xxh3_64": checksum,
         }
-        offset = self._append(f"{key}.events.arrow", data)
-        self._append(f"{key}.meta.json", json.dumps(meta, sort_keys=True).encode())
+        offset = self._member(f"{key}.events.arrow", memoryview(data))
+        self._member(f"{key}.meta.json", memoryview(json.dumps(meta, sort_keys=True).encode()))
         entry = PackEntry(
-            key, offset, len(data), checksum, len(events), *group, locate_buffers(data, kinds)
+            key, offset, data.size, checksum, len(events), *group, locate_buffers(data, kinds)
         )
         self.packs.append(entry)
         self._keys.extend(events.keys)
         self._lengths.append(events.lengths)
-        self._particles.append(events.targets.counts)
+        self._particles.append(_target_counts(events))
 
-    def _append(self, name: str, data: bytes) -> int:
+    def _member(self, name: str, data: memoryview) -> int:
         """Add a member with fixed time and owner; return where its bytes begin."""
         info = tarfile.TarInfo(name)
         info.size = len(data)
         info.mode = 0o644
-        self._tar.addfile(info, io.BytesIO(data))
-        padded = -(-len(data) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-        return self._buffer.tell() - padded
+        self._append(info.tobuf(tarfile.USTAR_FORMAT))
+        offset = self.size
+        self._append(data)
+        self._append(bytes(-len(data) % tarfile.BLOCKSIZE))
+        return offset
+
+    def _append(self, data: bytes | memoryview) -> None:
+        part = memoryview(data)
+        self._digest.update(part)
+        self._parts.append(part)
+        self.size += len(part)
 
     def write(self, store: Store) -> ShardEntry:
         """Write the shard, then its index."""
-        self._tar.close()
-        data = self._buffer.getbuffer()
+        end = 2 * tarfile.BLOCKSIZE
+        self._append(bytes(end + -(self.size + end) % tarfile.RECORDSIZE))
         rows = self._rows()
         index = encode_index(rows, self.packs)
-        store.write(shard_path(self.name), data)
+        store.write_parts(shard_path(self.name), self._parts)
         store.write(index_path(self.name), index)
         return ShardEntry(
             name=self.name,
-            bytes=len(data),
-            sha256=hashlib.sha256(data).hexdigest(),
+            bytes=self.size,
+            sha256=self._digest.hexdigest(),
             index_bytes=len(index),
             index_sha256=hashlib.sha256(index).hexdigest(),
             events=len(rows.key),
@@ -223,3 +226,12 @@ class _OpenShard:
             process=tuple(pack.process for pack in self.packs for _ in range(pack.events)),
             split=tuple(pack.split for pack in self.packs for _ in range(pack.events)),
         )
+
+
+def _target_counts(events: Events) -> I64:
+    """Return the target particles of each event, shape (E,)."""
+    counts = np.zeros(len(events), np.int64)
+    for part in events.elements.values():
+        before = np.concatenate([np.zeros(1, np.int64), np.cumsum(part.class_R > 0)])
+        counts += before[part.offsets[1:]] - before[part.offsets[:-1]]
+    return counts

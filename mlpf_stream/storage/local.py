@@ -3,6 +3,7 @@
 import mmap
 import os
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -58,12 +59,16 @@ class LocalStore:
 
     def write(self, name: str, data: bytes | memoryview) -> None:
         """Write beside the target, flush to disk, rename, flush the names."""
+        self.write_parts(name, [memoryview(data)])
+
+    def write_parts(self, name: str, parts: Sequence[memoryview]) -> None:
+        """Write the parts beside the target, flush to disk, rename, flush the names."""
         path = self._path(name)
         part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
         fresh = [folder for folder in path.parents if not folder.exists()]
         try:
             with _create(part) as file:
-                file.write(data)
+                file.writelines(parts)
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)

@@ -1,5 +1,7 @@
 """Objects in the memory of this process, through fsspec's memory file system."""
 
+from collections.abc import Sequence
+
 import fsspec
 
 from mlpf_stream.errors import MissingDataError
@@ -39,6 +41,10 @@ class MemoryStore:
     def write(self, name: str, data: bytes | memoryview) -> None:
         """Replace the object."""
         self._fs.pipe_file(self._path(name), bytes(data))
+
+    def write_parts(self, name: str, parts: Sequence[memoryview]) -> None:
+        """Replace the object."""
+        self.write(name, b"".join(parts))
 
     def append(self, name: str, data: bytes) -> None:
         """Replace the object by a longer one."""

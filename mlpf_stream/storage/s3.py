@@ -1,5 +1,6 @@
 """Objects in S3, or in anything that speaks its language."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -64,7 +65,11 @@ class S3Store:
 
     def write(self, name: str, data: bytes | memoryview) -> None:
         """Put the object with one request: S3 shows it whole or not at all."""
-        body = bytes(data)
+        self.write_parts(name, [memoryview(data)])
+
+    def write_parts(self, name: str, parts: Sequence[memoryview]) -> None:
+        """Put the object with one request, its parts joined."""
+        body = b"".join(parts)
         call_s3(self._place(name, "write"), len(body), partial(_put, body))
 
     def append(self, name: str, data: bytes) -> None:

@@ -4,6 +4,7 @@ A name is relative to the URL, with forward slashes. A write is atomic: a reader
 object, or none, or the whole new one. A store may be pickled, forked and shared by threads.
 """
 
+from collections.abc import Sequence
 from typing import Protocol, Self
 
 from mlpf_stream.errors import ConfigError
@@ -52,6 +53,10 @@ class Store(Protocol):
 
     def write(self, name: str, data: bytes | memoryview) -> None:
         """Write the object atomically."""
+        ...
+
+    def write_parts(self, name: str, parts: Sequence[memoryview]) -> None:
+        """Write the object atomically, given as its parts in their order."""
         ...
 
     def append(self, name: str, data: bytes) -> None:
