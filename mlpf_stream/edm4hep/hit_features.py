@@ -26,7 +26,7 @@ _Z: Final = HIT.index("z")
 _TIME: Final = HIT.index("time")
 _SUBDETECTOR: Final = HIT.index("subdetector")
 _TYPE: Final = HIT.index("type")
-_STEEP: Final = 1e30
+_STEEP: Final = np.float32(1e30)
 
 
 def hit_features(collections: Collections, cells: Cells) -> tuple[F32, tuple[str, ...]]:
@@ -85,20 +85,23 @@ def _fill(
 ) -> None:
     """Fill in the features of the hits of one collection, and z / r for that of eta."""
     own, first_E = place
+    elemtype, subdetector = np.float32(code[0]), np.float32(code[1])
     for event in range(len(first_E)):
         shift = first_E[event] - own[event]
         for at in range(own[event], own[event + 1]):
             x, y, z, energy = hit.x[at], hit.y[at], hit.z[at], hit.energy[at]
-            radius, row = np.sqrt(x * x + y * y), x_HF[shift + at]
-            on_axis = radius == 0
-            # The arcsinh of this is beyond ETA_MAX, or 0 at the origin.
-            slope_H[shift + at] = np.sign(z) * _STEEP if on_axis else z / radius
-            row[_ET] = 0 if on_axis else energy * (radius / np.sqrt(radius * radius + z * z))
-            row[_SIN_PHI] = 0 if on_axis else y / radius
-            row[_COS_PHI] = 1 if on_axis else x / radius
-            row[_ENERGY], row[_X], row[_Y], row[_Z] = energy, x, y, z
-            row[_ELEMTYPE], row[_SUBDETECTOR] = code
+            radius, row = np.sqrt(x * x + y * y), shift + at
+            if radius == 0:
+                # The arcsinh of this is beyond ETA_MAX, or 0 at the origin.
+                slope_H[row], x_HF[row, _COS_PHI] = np.sign(z) * _STEEP, 1
+            else:
+                slope_H[row] = z / radius
+                x_HF[row, _ET] = energy * (radius / np.sqrt(radius * radius + z * z))
+                x_HF[row, _SIN_PHI], x_HF[row, _COS_PHI] = y / radius, x / radius
+            x_HF[row, _ENERGY] = energy
+            x_HF[row, _X], x_HF[row, _Y], x_HF[row, _Z] = x, y, z
+            x_HF[row, _ELEMTYPE], x_HF[row, _SUBDETECTOR] = elemtype, subdetector
             if len(hit.time):
-                row[_TIME] = hit.time[at]
+                x_HF[row, _TIME] = hit.time[at]
             if len(hit.type):
-                row[_TYPE] = hit.type[at]
+                x_HF[row, _TYPE] = hit.type[at]

@@ -30,7 +30,7 @@ EVENTS_TREE: Final = "events"
 ID_TREE: Final = "mlpf_collections"
 """Our own table of collection names and ids, one row per collection."""
 
-STEP_BYTES: Final = 8 * 2**20
+STEP_BYTES: Final = 16 * 2**20
 """Largest step in decompressed bytes: what it becomes then fits in the caches of a CPU."""
 BLOCK_BYTES: Final = 128 * 2**20
 """Most that is read in one go, in decompressed bytes: baskets hold more entries than steps do."""

@@ -137,7 +137,7 @@ def _all_finite(bits_RF: I32, offsets: I64) -> Bool:
     width = bits_RF.shape[1]
     for event in range(len(finite_E)):
         largest = np.int32(0)
-        for at in range(offsets[event] * width, offsets[event + 1] * width):
-            largest = max(largest, flat[at] & _EXPONENT)
+        for bits in flat[offsets[event] * width : offsets[event + 1] * width]:
+            largest = max(largest, bits & _EXPONENT)
         finite_E[event] = largest < _EXPONENT
     return finite_E
