@@ -213,8 +213,11 @@ def _steps(
             entries = range(first, first + collections.events)
             keys = [f"{request.process}-{request.file_id}-{entry}" for entry in entries]
             counts = _counts(step, truth, field, has_candidates=file.facts.has_candidates)
-            yield step.events(keys, baseline), counts
             first += collections.events
+            # Views of a block of the file: none is left when the next one is read.
+            del collections
+            yield step.events(keys, baseline), counts
+            del step
 
 
 def _counts(

@@ -138,6 +138,8 @@ class EventFile:
             block = self._read(wanted, span)
             for start in range(0, max(block.events, 1), step):
                 yield block.part(start, min(start + step, block.events))
+            # Nor does the caller hold its last part by now: one block is in memory, never two.
+            del block
 
     def _wanted(self, leaves: Iterable[Leaf]) -> dict[str, Any]:
         """Return the branches of the leaves that are stored."""
