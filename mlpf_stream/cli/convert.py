@@ -21,71 +21,88 @@ class Mode(StrEnum):
     HITS = "hits"
 
 
+Sources = Annotated[list[str], typer.Argument(help="ROOT files, globs, folders, or s3:// prefixes")]
+Out = Annotated[
+    str,
+    typer.Option(help="dataset to write: s3:// or a path; on a cluster all must see it"),
+]
+ModeOption = Annotated[Mode, typer.Option(help="element kinds")]
+TrackerHits = Annotated[
+    bool, typer.Option("--tracker-hits", help="in mode hits: hits of the tracker too")
+]
+Detector = Annotated[str, typer.Option(help="clic, cld or ild")]
+Process = Annotated[
+    str | None,
+    typer.Option(
+        help="physics process of all files",
+        show_default="as written in each file, else NAME of p8_ee_NAME_ecm*",
+    ),
+]
+RoleOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="train or ood (never trained on), for all or as NAME=ROLE for one process",
+        show_default="ood for WW, ZH and pile-up, else train",
+    ),
+]
+Weight = Annotated[
+    list[str] | None,
+    typer.Option(help="NAME=W: an event of process NAME is seen W times an epoch"),
+]
+FieldOption = Annotated[
+    float | None,
+    typer.Option(
+        help="solenoid field [T]", show_default="measured in each file, else the detector's"
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="groups at once", show_default="1; with --ray all CPUs"),
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(help="work on Ray: local, auto, or HOST:PORT; its nodes must see all files"),
+]
+Title = Annotated[
+    str | None, typer.Option(help="title of the dataset", show_default="particle-flow dataset")
+]
+Licence = Annotated[
+    str | None, typer.Option(help="licence", show_default="that of the source files")
+]
+Creator = Annotated[list[str] | None, typer.Option(help="who made it; repeatable")]
+Doi = Annotated[list[str] | None, typer.Option(help="DOI of the sources; repeatable")]
+MaxSkipped = Annotated[float, typer.Option(min=0, max=1, help="largest part of the events to skip")]
+MaxBadFiles = Annotated[
+    int, typer.Option(min=0, help="most files that may be left out because they are corrupt")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="replace a dataset, once the new one is whole")
+]
+Append = Annotated[
+    bool, typer.Option("--append", help="add the files that a dataset does not have yet")
+]
+
+
 def convert(
-    sources: Annotated[
-        list[str], typer.Argument(help="ROOT files, globs, folders, or s3:// prefixes")
-    ],
-    out: Annotated[
-        str,
-        typer.Option(help="dataset to write: s3:// or a path; on a cluster all must see it"),
-    ],
-    mode: Annotated[Mode, typer.Option(help="element kinds")] = Mode.CLUSTERS,
-    tracker_hits: Annotated[
-        bool, typer.Option("--tracker-hits", help="in mode hits: hits of the tracker too")
-    ] = False,
-    detector: Annotated[str, typer.Option(help="clic, cld or ild")] = "clic",
-    process: Annotated[
-        str | None,
-        typer.Option(
-            help="physics process of all files",
-            show_default="as written in each file, else NAME of p8_ee_NAME_ecm*",
-        ),
-    ] = None,
-    role: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="train or ood (never trained on), for all or as NAME=ROLE for one process",
-            show_default="ood for WW, ZH and pile-up, else train",
-        ),
-    ] = None,
-    weight: Annotated[
-        list[str] | None,
-        typer.Option(help="NAME=W: an event of process NAME is seen W times an epoch"),
-    ] = None,
-    field: Annotated[
-        float | None,
-        typer.Option(
-            help="solenoid field [T]", show_default="measured in each file, else the detector's"
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="groups at once", show_default="1; with --ray all CPUs"),
-    ] = None,
-    ray: Annotated[
-        str | None,
-        typer.Option(help="work on Ray: local, auto, or HOST:PORT; its nodes must see all files"),
-    ] = None,
-    title: Annotated[
-        str | None, typer.Option(help="title of the dataset", show_default="particle-flow dataset")
-    ] = None,
-    licence: Annotated[
-        str | None, typer.Option(help="licence", show_default="that of the source files")
-    ] = None,
-    creator: Annotated[list[str] | None, typer.Option(help="who made it; repeatable")] = None,
-    doi: Annotated[list[str] | None, typer.Option(help="DOI of the sources; repeatable")] = None,
-    max_skipped: Annotated[
-        float, typer.Option(min=0, max=1, help="largest part of the events to skip")
-    ] = 0.05,
-    max_bad_files: Annotated[
-        int, typer.Option(min=0, help="most files that may be left out because they are corrupt")
-    ] = 0,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="replace a dataset, once the new one is whole")
-    ] = False,
-    append: Annotated[
-        bool, typer.Option("--append", help="add the files that a dataset does not have yet")
-    ] = False,
+    sources: Sources,
+    out: Out,
+    mode: ModeOption = Mode.CLUSTERS,
+    tracker_hits: TrackerHits = False,
+    detector: Detector = "clic",
+    process: Process = None,
+    role: RoleOption = None,
+    weight: Weight = None,
+    field: FieldOption = None,
+    workers: Workers = None,
+    ray: Ray = None,
+    title: Title = None,
+    licence: Licence = None,
+    creator: Creator = None,
+    doi: Doi = None,
+    max_skipped: MaxSkipped = 0.05,
+    max_bad_files: MaxBadFiles = 0,
+    overwrite: Overwrite = False,
+    append: Append = False,
     as_json: Json = False,
 ) -> None:
     """Convert EDM4HEP files to a dataset of shards with truth targets.

@@ -108,7 +108,7 @@ def read_windows(table: pa.Table, url: str, mode: Mode) -> pa.Table:
     """Read the windows of a block of requests: what a task of Ray Data does, on any node."""
     kinds = MODE_KINDS[mode]
     requests = [WindowRequest.decode(text) for text in table["request"].to_pylist()]
-    data = [encode_pack(read_window(_store(url), kinds, r), kinds) for r in requests]
+    data = [encode_pack(read_window(_store(url), kinds, r), kinds).to_pybytes() for r in requests]
     return pa.table(
         {
             "epoch": pa.array([request.epoch for request in requests], pa.int64()),

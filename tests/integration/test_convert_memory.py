@@ -25,7 +25,9 @@ from mlpf_stream.convert import ConvertRequest, convert
 limit = int(sys.argv[4])
 resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 summary = convert(ConvertRequest([sys.argv[1]], sys.argv[2], mode=sys.argv[3]))
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+# Not getrusage: its peak is inherited from the process that started this one.
+status = open("/proc/self/status").read()
+peak = int(status.partition("VmHWM:")[2].split()[0]) * 1024
 print(json.dumps({"events": summary.manifest.events, "peak": peak}))
 """
 

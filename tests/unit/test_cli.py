@@ -312,12 +312,6 @@ def test_another_kind_of_file_is_3(fails, home, tmp_path):
     assert "give an EDM4HEP ROOT file" in text
 
 
-def test_hits_that_were_not_kept_are_3(fails, home, tmp_path):
-    text = fails(3, "convert", home / "sim", "--mode", "hits", "--out", tmp_path / "x")
-    assert "expected calorimeter hit collections for mode 'hits', found none" in text
-    assert "use mode 'clusters'" in text
-
-
 @pytest.mark.realdata
 def test_real_files(fails, edm4hep_files, tmp_path, capsys):
     ild, out = edm4hep_files / ILD, tmp_path / "ild"

@@ -9,21 +9,21 @@ from mlpf_stream.columns import DETECTORS
 from mlpf_stream.config import dump_recipe, load_recipe, recipe_schema
 from mlpf_stream.errors import ConfigError
 
+LSH = str(Path(__file__).parents[2] / "recipes" / "clic-lsh-cpu.yaml")
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_shipped_recipes_are_valid_and_named_for_detector_model_and_hardware(path):
-    detector, model, hardware = path.stem.split("-")
+    detector, *mode, model, hardware = path.stem.split("-")
     assert detector in DETECTORS
+    assert mode in ([], ["hits"])
     assert load_recipe(str(path)).model.kind.split("_")[0] == model
     assert hardware == "cpu"
 
 
 def test_overrides_reach_nested_keys_and_keep_types(tmp_path):
-    recipe = load_recipe(
-        str(RECIPES[0]), ["train.steps=7", "train.learning_rate=3e-4", "data.url=x"]
-    )
+    recipe = load_recipe(LSH, ["train.steps=7", "train.learning_rate=3e-4", "data.url=x"])
     assert (recipe.train.steps, recipe.train.learning_rate, recipe.data.url) == (7, 3e-4, "x")
     again = tmp_path / "again.yaml"
     again.write_text(dump_recipe(recipe))
@@ -43,7 +43,7 @@ def test_overrides_reach_nested_keys_and_keep_types(tmp_path):
 )
 def test_a_wrong_key_or_value_is_named(override, message):
     with pytest.raises(ConfigError, match=message):
-        load_recipe(str(RECIPES[0]), [override])
+        load_recipe(LSH, [override])
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path):

@@ -104,7 +104,7 @@ def test_a_dangling_link_in_a_real_file(mlpf, edm4hep_files, tmp_path, name, rel
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("relation", ["_SiTracksMCTruthLink_to", "_ClusterMCTruthLink_from"])
+@pytest.mark.parametrize("relation", ["_SiTracksMCTruthLink_to", "_CalohitMCTruthLink_to"])
 def test_a_dangling_link_is_an_error_that_names_its_event(pions, tmp_path, relation, workers):
     bad = spoil(pions, tmp_path / "bad.root", point_at(relation, 7, 500))
     out = str(tmp_path / "x")
@@ -115,7 +115,7 @@ def test_a_dangling_link_is_an_error_that_names_its_event(pions, tmp_path, relat
 
 
 NONE = np.zeros(0, np.int64)
-LINKS = ("SiTracksMCTruthLink", "ClusterMCTruthLink")
+LINKS = ("SiTracksMCTruthLink", "ClusterMCTruthLink", "CalohitMCTruthLink")
 
 
 @pytest.mark.parametrize(
