@@ -43,7 +43,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object on one line")
     parser.add_argument("--events", type=int, default=100, help="events to simulate")
-    parser.add_argument("--copies", type=int, default=4, help="times they are in the file")
+    parser.add_argument("--copies", type=int, default=8, help="times they are in the file")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--file", help="a file that exists already, instead of simulated events")
     options = parser.parse_args()

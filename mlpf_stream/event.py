@@ -7,7 +7,7 @@ Shape letters: E events, R element rows of one kind, P particles, F features, M 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
@@ -274,6 +274,37 @@ def concatenate_events(parts: Sequence[Events]) -> Events:
         concatenate_particles([part.generator for part in parts]),
         concatenate_particles([part.candidates for part in parts]),
     )
+
+
+def pick_events(picks: Sequence[tuple[Events, int]]) -> Events:
+    """Join single events, each given with its number in the events that hold it, in one copy."""
+    first = picks[0][0]
+    elements = {}
+    for name in first.elements:
+        arrays, offsets = _pick([(events.elements[name], number) for events, number in picks])
+        elements[name] = Elements(**arrays, offsets=offsets)
+    generator, generator_offsets = _pick([(events.generator, n) for events, n in picks])
+    candidates, candidate_offsets = _pick([(events.candidates, n) for events, n in picks])
+    return Events(
+        tuple(events.keys[number] for events, number in picks),
+        elements,
+        Particles(**generator, offsets=generator_offsets),
+        Particles(**candidates, offsets=candidate_offsets),
+    )
+
+
+def _pick(picks: Sequence[tuple[Elements | Particles, int]]) -> tuple[dict[str, Rows], I64]:
+    """Return the rows of single events, end to end, of every array of their owners; and offsets."""
+    spans = [
+        (owner, int(owner.offsets[number]), int(owner.offsets[number + 1]))
+        for owner, number in picks
+    ]
+    names = [item.name for item in fields(picks[0][0]) if item.name != "offsets"]
+    arrays = {
+        name: np.concatenate([getattr(owner, name)[start:stop] for owner, start, stop in spans])
+        for name in names
+    }
+    return arrays, offsets_of(np.array([stop - start for _, start, stop in spans], np.int64))
 
 
 def process_of(key: str) -> str:

@@ -92,11 +92,11 @@ def _write(task: GroupTask, left_out: frozenset[str]) -> Manifest | None:
     settings = task.settings
     kinds = MODE_KINDS[settings.mode]
     tally = Tally(DETECTORS[settings.detector], settings.mode, kinds)
-    writer = ShardWriter(open_store(task.out), kinds, ShardLimits(), task.prefix)
-    for source in task.files:
-        if source.path not in left_out:
-            tally.add_source(source, _write_file(settings, source, tally, writer))
-    return tally.part(writer.close())
+    with ShardWriter(open_store(task.out), kinds, ShardLimits(), task.prefix) as writer:
+        for source in task.files:
+            if source.path not in left_out:
+                tally.add_source(source, _write_file(settings, source, tally, writer))
+        return tally.part(writer.close())
 
 
 def _write_file(

@@ -7,14 +7,17 @@ manifest, which `convert` writes last.
 import hashlib
 import json
 import tarfile
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import xxhash
 
 from mlpf_stream.columns import ElementKind, Role, Split
-from mlpf_stream.event import I64, Events, concatenate_events, process_of
+from mlpf_stream.event import I64, Events, pick_events, process_of
 from mlpf_stream.manifest import ShardEntry, length_histogram
 from mlpf_stream.shards.index import IndexRows, encode_index, index_path, shard_path
 from mlpf_stream.shards.pack import (
@@ -25,7 +28,7 @@ from mlpf_stream.shards.pack import (
     particle_columns,
     row_bytes,
 )
-from mlpf_stream.storage import Store
+from mlpf_stream.storage import Store, Upload
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,9 @@ def split_of(key: str, role: Role) -> Split:
 class ShardWriter:
     """Collects events into packs, packs into shards, and writes each shard with its index.
 
-    Shards are called `prefix` and their number. In memory are one shard, and one open pack for
-    each process and split.
+    Shards are called `prefix` and their number. In memory is one open pack for each process and
+    split; what is encoded goes to the store by a thread. As a context, it drops the open shard when
+    an error ends it.
     """
 
     def __init__(
@@ -70,6 +74,12 @@ class ShardWriter:
         self._done: list[ShardEntry] = []
         self._shard = self._next_shard()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._shard.abort()
+
     def add(self, events: Events, role: Role) -> None:
         """Take events of any mixture of processes; write packs as they fill."""
         groups: dict[PackGroup, list[int]] = {}
@@ -82,9 +92,9 @@ class ShardWriter:
                 pack = self._open.setdefault(group, _OpenPack())
                 room = pack.room(bytes_E[numbers], self._limits)
                 if room:
-                    pack.add(events.select(numbers[:room]), int(bytes_E[numbers[:room]].sum()))
+                    pack.add(events, numbers[:room], int(bytes_E[numbers[:room]].sum()))
                     numbers = numbers[room:]
-                if not room or pack.events == self._limits.pack_events:
+                if not room or len(pack) == self._limits.pack_events:
                     self._flush(group)
 
     def close(self) -> tuple[ShardEntry, ...]:
@@ -92,46 +102,48 @@ class ShardWriter:
         for group in sorted(self._open):
             self._flush(group)
         if self._shard.packs:
-            self._done.append(self._shard.write(self._store))
+            self._done.append(self._shard.commit())
         return tuple(self._done)
 
     def _flush(self, group: PackGroup) -> None:
         """Write the open pack of a group."""
-        events = self._open.pop(group).joined()
-        ordered = events.select(np.argsort(events.lengths, kind="stable").astype(np.int64))
-        self._shard.add(ordered, group, self._kinds)
+        self._shard.add(self._open.pop(group).ordered(), group, self._kinds)
         if self._shard.size >= self._limits.shard_bytes:
-            self._done.append(self._shard.write(self._store))
+            self._done.append(self._shard.commit())
             self._shard = self._next_shard()
 
     def _next_shard(self) -> "_OpenShard":
-        return _OpenShard(f"{self._prefix}{len(self._done):06d}")
+        return _OpenShard(self._store, f"{self._prefix}{len(self._done):06d}")
 
 
 class _OpenPack:
-    """Events that wait until there are enough for a pack."""
+    """Events that wait, where they are, until there are enough for a pack."""
 
     def __init__(self) -> None:
-        self._parts: list[Events] = []
+        self._picks: list[tuple[Events, int]] = []
+        self._lengths: list[I64] = []
         self._bytes = 0
-        self.events = 0
+
+    def __len__(self) -> int:
+        return len(self._picks)
 
     def room(self, bytes_E: I64, limits: ShardLimits) -> int:
         """Return how many of the next events fit; at least one if the pack is empty."""
-        count = min(len(bytes_E), limits.pack_events - self.events)
+        count = min(len(bytes_E), limits.pack_events - len(self))
         filled = self._bytes + np.cumsum(bytes_E[:count])
         fits = int(np.searchsorted(filled, limits.pack_bytes, side="right"))
-        return fits if self.events else max(fits, 1)
+        return fits if self._picks else max(fits, 1)
 
-    def add(self, events: Events, size: int) -> None:
-        """Take events of about `size` bytes together."""
-        self._parts.append(events)
+    def add(self, events: Events, numbers: I64, size: int) -> None:
+        """Take the events numbered `numbers`, of about `size` bytes together."""
+        self._picks += [(events, number) for number in numbers.tolist()]
+        self._lengths.append(events.lengths[numbers])
         self._bytes += size
-        self.events += len(events)
 
-    def joined(self) -> Events:
-        """Return all events of the pack."""
-        return self._parts[0] if len(self._parts) == 1 else concatenate_events(self._parts)
+    def ordered(self) -> Events:
+        """Return all events of the pack, sorted by length."""
+        order = np.argsort(np.concatenate(self._lengths), kind="stable")
+        return pick_events([self._picks[number] for number in order.tolist()])
 
 
 def _bytes_of(events: Events, kinds: Sequence[ElementKind]) -> I64:
@@ -144,17 +156,17 @@ def _bytes_of(events: Events, kinds: Sequence[ElementKind]) -> I64:
 
 
 class _OpenShard:
-    """A shard being filled: the parts of its tar, in memory as they were made."""
+    """A shard being filled: an index that grows here, a tar that grows in the store."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, store: Store, name: str) -> None:
         self.name = name
         self.packs: list[PackEntry] = []
         self.size = 0
         self._keys: list[str] = []
         self._lengths: list[I64] = []
         self._particles: list[I64] = []
-        self._parts: list[memoryview] = []
-        self._digest = hashlib.sha256()
+        self._store = store
+        self._tar = _Tar(store, shard_path(name))
 
     def add(self, events: Events, group: PackGroup, kinds: Sequence[ElementKind]) -> None:
         """Append one pack and its meta data."""
@@ -192,28 +204,31 @@ class _OpenShard:
 
     def _append(self, data: bytes | memoryview) -> None:
         part = memoryview(data)
-        self._digest.update(part)
-        self._parts.append(part)
+        self._tar.append(part)
         self.size += len(part)
 
-    def write(self, store: Store) -> ShardEntry:
-        """Write the shard, then its index."""
+    def commit(self) -> ShardEntry:
+        """Make the shard visible, then its index."""
         end = 2 * tarfile.BLOCKSIZE
         self._append(bytes(end + -(self.size + end) % tarfile.RECORDSIZE))
         rows = self._rows()
         index = encode_index(rows, self.packs)
-        store.write_parts(shard_path(self.name), self._parts)
-        store.write(index_path(self.name), index)
+        sha256 = self._tar.commit()
+        self._store.write(index_path(self.name), index)
         return ShardEntry(
             name=self.name,
             bytes=self.size,
-            sha256=self._digest.hexdigest(),
+            sha256=sha256,
             index_bytes=len(index),
             index_sha256=hashlib.sha256(index).hexdigest(),
             events=len(rows.key),
             packs=len(self.packs),
             length_histogram=length_histogram(rows.length.tolist()),
         )
+
+    def abort(self) -> None:
+        """Drop the shard, unless it is committed."""
+        self._tar.abort()
 
     def _rows(self) -> IndexRows:
         counts = [pack.events for pack in self.packs]
@@ -226,6 +241,50 @@ class _OpenShard:
             process=tuple(pack.process for pack in self.packs for _ in range(pack.events)),
             split=tuple(pack.split for pack in self.packs for _ in range(pack.events)),
         )
+
+
+class _Tar:
+    """Bytes on their way into the store: a thread sums and writes them while packs are made."""
+
+    WAITING = 4
+    """Most parts that wait for the thread, lest a slow store fill the memory."""
+
+    def __init__(self, store: Store, path: str) -> None:
+        self._store = store
+        self._path = path
+        self._digest = hashlib.sha256()
+        self._upload: Upload | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        self._waiting: deque[Future[None]] = deque()
+
+    def append(self, part: memoryview) -> None:
+        """Hand on the next part."""
+        if self._thread is None or self._upload is None:
+            self._upload = self._store.upload(self._path)
+            self._thread = ThreadPoolExecutor(1, "mlpf-shard")
+        self._waiting.append(self._thread.submit(self._take, self._upload, part))
+        while len(self._waiting) > self.WAITING:
+            self._waiting.popleft().result()
+
+    def _take(self, upload: Upload, part: memoryview) -> None:
+        self._digest.update(part)
+        upload.append(part)
+
+    def commit(self) -> str:
+        """Make the object visible; return its sha256."""
+        while self._waiting:
+            self._waiting.popleft().result()
+        if self._upload:
+            self._upload.commit()
+        self.abort()
+        return self._digest.hexdigest()
+
+    def abort(self) -> None:
+        """End the thread and drop what is not committed."""
+        if self._thread and self._upload:
+            self._thread.shutdown(cancel_futures=True)
+            self._upload.abort()
+            self._thread = self._upload = None
 
 
 def _target_counts(events: Events) -> I64:

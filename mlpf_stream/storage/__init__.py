@@ -3,5 +3,6 @@
 from mlpf_stream.storage.local import LocalStore
 from mlpf_stream.storage.memory import MemoryStore
 from mlpf_stream.storage.store import Store, open_store
+from mlpf_stream.storage.upload import Upload
 
-__all__ = ["LocalStore", "MemoryStore", "Store", "open_store"]
+__all__ = ["LocalStore", "MemoryStore", "Store", "Upload", "open_store"]

@@ -3,7 +3,6 @@
 import mmap
 import os
 import secrets
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -13,6 +12,8 @@ from mlpf_stream.errors import MissingDataError
 PART = ".part"
 """Suffix of a write that is not finished, or never will be."""
 OPEN_TRIES = 5
+FLUSH_BYTES = 32 << 20
+"""Bytes of a growing file between two flushes to disk."""
 
 
 class LocalStore:
@@ -59,23 +60,16 @@ class LocalStore:
 
     def write(self, name: str, data: bytes | memoryview) -> None:
         """Write beside the target, flush to disk, rename, flush the names."""
-        self.write_parts(name, [memoryview(data)])
-
-    def write_parts(self, name: str, parts: Sequence[memoryview]) -> None:
-        """Write the parts beside the target, flush to disk, rename, flush the names."""
-        path = self._path(name)
-        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
-        fresh = [folder for folder in path.parents if not folder.exists()]
+        upload = self.upload(name)
         try:
-            with _create(part) as file:
-                file.writelines(parts)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
+            upload.append(memoryview(data))
+            upload.commit()
         finally:
-            part.unlink(missing_ok=True)
-        for folder in (path.parent, *(made.parent for made in fresh)):
-            _flush_folder(folder)
+            upload.abort()
+
+    def upload(self, name: str) -> "LocalUpload":
+        """Begin a file beside the target."""
+        return LocalUpload(self._path(name))
 
     def append(self, name: str, data: bytes) -> None:
         """Write at the end of the file and flush to disk."""
@@ -122,6 +116,40 @@ class LocalStore:
                 break
             with suppress(OSError):  # not empty, not there, or in use: it stays
                 folder.rmdir()
+
+
+class LocalUpload:
+    """A file that grows beside its target and takes its name at last."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
+        self._fresh = [folder for folder in path.parents if not folder.exists()]
+        self._file = _create(self._part)
+        self._unflushed = 0
+
+    def append(self, part: memoryview) -> None:
+        """Write the next part; flush to disk now and then, so that the end is no long wait."""
+        self._file.write(part)
+        self._unflushed += part.nbytes
+        if self._unflushed >= FLUSH_BYTES:
+            self._file.flush()
+            os.fdatasync(self._file.fileno())
+            self._unflushed = 0
+
+    def commit(self) -> None:
+        """Flush to disk, rename, flush the names."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._part.replace(self._path)
+        for folder in (self._path.parent, *(made.parent for made in self._fresh)):
+            _flush_folder(folder)
+
+    def abort(self) -> None:
+        """Remove the unfinished file."""
+        self._file.close()
+        self._part.unlink(missing_ok=True)
 
 
 def _create(path: Path) -> IO[bytes]:

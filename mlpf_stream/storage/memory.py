@@ -1,10 +1,11 @@
 """Objects in the memory of this process, through fsspec's memory file system."""
 
-from collections.abc import Sequence
+from functools import partial
 
 import fsspec
 
 from mlpf_stream.errors import MissingDataError
+from mlpf_stream.storage.upload import GatheredUpload
 
 
 class MemoryStore:
@@ -42,9 +43,9 @@ class MemoryStore:
         """Replace the object."""
         self._fs.pipe_file(self._path(name), bytes(data))
 
-    def write_parts(self, name: str, parts: Sequence[memoryview]) -> None:
-        """Replace the object."""
-        self.write(name, b"".join(parts))
+    def upload(self, name: str) -> GatheredUpload:
+        """Gather the parts of an object."""
+        return GatheredUpload(partial(self.write, name))
 
     def append(self, name: str, data: bytes) -> None:
         """Replace the object by a longer one."""

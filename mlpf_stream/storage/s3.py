@@ -1,6 +1,5 @@
 """Objects in S3, or in anything that speaks its language."""
 
-from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -16,6 +15,7 @@ from mlpf_stream.storage.s3_call import (
     call_s3,
     code_of,
 )
+from mlpf_stream.storage.upload import GatheredUpload
 
 SCHEME = "s3://"
 
@@ -65,12 +65,12 @@ class S3Store:
 
     def write(self, name: str, data: bytes | memoryview) -> None:
         """Put the object with one request: S3 shows it whole or not at all."""
-        self.write_parts(name, [memoryview(data)])
-
-    def write_parts(self, name: str, parts: Sequence[memoryview]) -> None:
-        """Put the object with one request, its parts joined."""
-        body = b"".join(parts)
+        body = bytes(data)
         call_s3(self._place(name, "write"), len(body), partial(_put, body))
+
+    def upload(self, name: str) -> GatheredUpload:
+        """Gather the parts of an object for one request."""
+        return GatheredUpload(partial(self.write, name))
 
     def append(self, name: str, data: bytes) -> None:
         """Read the object and write it again, longer: S3 cannot append."""

@@ -4,12 +4,12 @@ A name is relative to the URL, with forward slashes. A write is atomic: a reader
 object, or none, or the whole new one. A store may be pickled, forked and shared by threads.
 """
 
-from collections.abc import Sequence
 from typing import Protocol, Self
 
 from mlpf_stream.errors import ConfigError
 from mlpf_stream.storage.local import LocalStore
 from mlpf_stream.storage.memory import MemoryStore
+from mlpf_stream.storage.upload import Upload
 
 
 class Store(Protocol):
@@ -55,8 +55,8 @@ class Store(Protocol):
         """Write the object atomically."""
         ...
 
-    def write_parts(self, name: str, parts: Sequence[memoryview]) -> None:
-        """Write the object atomically, given as its parts in their order."""
+    def upload(self, name: str) -> Upload:
+        """Begin to write the object in parts; it appears atomically when that is committed."""
         ...
 
     def append(self, name: str, data: bytes) -> None:
