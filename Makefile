@@ -29,9 +29,10 @@ demo: setup  ## the main job end to end: simulate, convert, train, evaluate, a t
 test: setup browser  ## unit, property and integration tests
 	$(PYTEST)
 
-browser:  # the report is opened in a real one
-	@command -v chromium > /dev/null || \
-		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } || \
+browser:  # pages are opened in a real one, with the fonts that their figures are made for
+	@command -v chromium > /dev/null && fc-list | grep -qi liberation || \
+		{ apt-get update -qq && \
+		apt-get install -y -qq --no-install-recommends chromium fonts-liberation fontconfig; } || \
 		echo "no chromium: the browser tests will name what to install"
 
 test-all: test  ## every tier of tests
