@@ -26,7 +26,10 @@ class Entry(BaseModel):
 
 
 class FeatureEntry(Entry):
-    """One feature with its statistics over split train; `log_*`: of log(max(x, 0) + 1e-3)."""
+    """One feature with its statistics over split train.
+
+    `log_*` are of log(max(x, 0) + 1e-3) where the network sees the logarithm, else 0.
+    """
 
     name: str
     unit: str

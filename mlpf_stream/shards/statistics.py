@@ -59,27 +59,34 @@ class FeatureStatistics:
     def __init__(self, kind: ElementKind) -> None:
         self._kind = kind
         self._linear = Moments.none(kind.width)
-        self._log = Moments.none(kind.width)
+        self._logs = [i for i, column in enumerate(kind.columns) if column.log]
+        self._log = Moments.none(len(self._logs))
         self._min_F = np.full(kind.width, np.inf)
         self._max_F = np.full(kind.width, -np.inf)
 
     def add(self, x_RF: F32) -> None:
         """Count rows in, some thousand at a time and by column: all passes stay in the cache."""
         for start in range(0, len(x_RF), BLOCK_ROWS):
-            x_FR = np.array(x_RF[start : start + BLOCK_ROWS].T, dtype=np.float64, order="C")
-            self._min_F = np.minimum(self._min_F, x_FR.min(axis=1))
-            self._max_F = np.maximum(self._max_F, x_FR.max(axis=1))
-            log_FR = np.maximum(x_FR, 0.0)
-            log_FR += LOG_OFFSET
-            np.log(log_FR, out=log_FR)
+            stored_FR = np.ascontiguousarray(x_RF[start : start + BLOCK_ROWS].T)
+            self._min_F = np.minimum(self._min_F, stored_FR.min(axis=1))
+            self._max_F = np.maximum(self._max_F, stored_FR.max(axis=1))
+            x_FR = stored_FR.astype(np.float64)
+            log_LR = np.maximum(x_FR[self._logs], 0.0)
+            log_LR += LOG_OFFSET
+            np.log(log_LR, out=log_LR)
             self._linear = self._linear.merge(Moments.of(x_FR))
-            self._log = self._log.merge(Moments.of(log_FR))
+            self._log = self._log.merge(Moments.of(log_LR))
 
     def entries(self) -> Sequence[FeatureEntry]:
-        """Return one manifest entry per feature; without rows all numbers are 0."""
+        """Return one manifest entry per feature; without rows all numbers are 0.
+
+        So are those of the logarithm where the network does not see it.
+        """
         empty = self._linear.count == 0
         low_F = np.zeros(self._kind.width) if empty else self._min_F
         high_F = np.zeros(self._kind.width) if empty else self._max_F
+        log_mean_F, log_std_F = np.zeros(self._kind.width), np.zeros(self._kind.width)
+        log_mean_F[self._logs], log_std_F[self._logs] = self._log.mean_F, self._log.std_F
         return [
             FeatureEntry(
                 name=column.name,
@@ -89,8 +96,8 @@ class FeatureStatistics:
                 std=float(self._linear.std_F[i]),
                 min=float(low_F[i]),
                 max=float(high_F[i]),
-                log_mean=float(self._log.mean_F[i]),
-                log_std=float(self._log.std_F[i]),
+                log_mean=float(log_mean_F[i]),
+                log_std=float(log_std_F[i]),
             )
             for i, column in enumerate(self._kind.columns)
         ]

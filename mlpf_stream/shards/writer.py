@@ -246,8 +246,8 @@ class _OpenShard:
 class _Tar:
     """Bytes on their way into the store: a thread sums and writes them while packs are made."""
 
-    WAITING = 4
-    """Most parts that wait for the thread, lest a slow store fill the memory."""
+    WAITING_BYTES = 64 << 20
+    """Most that waits for the thread, lest a slow store fill the memory."""
 
     def __init__(self, store: Store, path: str) -> None:
         self._store = store
@@ -255,16 +255,25 @@ class _Tar:
         self._digest = hashlib.sha256()
         self._upload: Upload | None = None
         self._thread: ThreadPoolExecutor | None = None
-        self._waiting: deque[Future[None]] = deque()
+        self._waiting: deque[tuple[int, Future[None]]] = deque()
+        self._waiting_bytes = 0
 
     def append(self, part: memoryview) -> None:
         """Hand on the next part."""
         if self._thread is None or self._upload is None:
             self._upload = self._store.upload(self._path)
             self._thread = ThreadPoolExecutor(1, "mlpf-shard")
-        self._waiting.append(self._thread.submit(self._take, self._upload, part))
-        while len(self._waiting) > self.WAITING:
-            self._waiting.popleft().result()
+        future = self._thread.submit(self._take, self._upload, part)
+        self._waiting.append((part.nbytes, future))
+        self._waiting_bytes += part.nbytes
+        self._settle(self.WAITING_BYTES)
+
+    def _settle(self, most: int) -> None:
+        """Wait until at most so many bytes wait; raise what the thread met."""
+        while self._waiting and (self._waiting_bytes > most or self._waiting[0][1].done()):
+            size, future = self._waiting.popleft()
+            future.result()
+            self._waiting_bytes -= size
 
     def _take(self, upload: Upload, part: memoryview) -> None:
         self._digest.update(part)
@@ -272,8 +281,7 @@ class _Tar:
 
     def commit(self) -> str:
         """Make the object visible; return its sha256."""
-        while self._waiting:
-            self._waiting.popleft().result()
+        self._settle(-1)
         if self._upload:
             self._upload.commit()
         self.abort()
