@@ -20,6 +20,7 @@ from mlpf_stream.simulate.geometry import (
     SUBDETECTOR,
     cell_at,
     centre_of,
+    collection_of,
 )
 
 LIGHT: Final = 299.792458
@@ -342,7 +343,7 @@ def _seen(cell_H: I64, energy_H: F64, counts_E: I64) -> tuple[I64, I64]:
         for collection in range(len(COLLECTIONS)):
             least = THRESHOLD[SUBDETECTOR[collection]]
             for cell in range(first, last):
-                if cell_H[cell] >> 36 == collection and energy_H[cell] > least:
+                if collection_of(cell_H[cell]) == collection and energy_H[cell] > least:
                     seen[used] = cell
                     used += 1
         seen_E[event] = used - begin

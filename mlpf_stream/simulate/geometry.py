@@ -175,8 +175,8 @@ def layer_of(cell: int) -> int:
 @njit(cache=True)
 def centre_of(cell: int) -> tuple[float, float, float]:
     """Return the centre of a cell [mm]."""
-    collection, stave = cell >> 36, (cell >> 31) & 31
-    layer = (cell >> 24) & 127
+    collection, stave = collection_of(cell), (cell >> 31) & 31
+    layer = layer_of(cell)
     size = CELL[SUBDETECTOR[collection]]
     u = (((cell >> 12) & 4095) - _OFFSET + 0.5) * size
     v = ((cell & 4095) - _OFFSET + 0.5) * size
